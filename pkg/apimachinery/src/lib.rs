@@ -1,1 +1,5 @@
-//! (being built)
+//! The bottom of the house: what every component knows about API objects, with no I/O.
+
+pub mod quantity;
+
+pub use quantity::Quantity;
