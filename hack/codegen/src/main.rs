@@ -1,1 +1,21 @@
-fn main() {}
+//! The code generator: fact tables in `api/` -> checked-in Rust. `hack/update-codegen` runs it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+mod grpc;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let result = match std::env::args().nth(1).as_deref() {
+        Some("grpc") => grpc::run(&root),
+        _ => Err("usage: codegen grpc".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("codegen: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
