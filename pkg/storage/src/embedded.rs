@@ -1,0 +1,1 @@
+//! The embedded engine: the whole store in one file of this process.
