@@ -1,1 +1,29 @@
-//! (being built)
+//! The client library: how every component, and any other program, talks to an API server.
+//!
+//! It owns the way from "which cluster, as whom" (kubeconfig files, in-cluster credentials) to decoded objects and watch
+//! events. It never retries on its own judgement (only where the server asked, or where the request provably never left),
+//! never reads environment variables, and keeps no cache: that is `pkg/informer`'s.
+//!
+//! Upstream: `staging/src/k8s.io/client-go` (`rest`, `transport`, `tools/clientcmd`, `discovery`, `dynamic`, `kubernetes`).
+//! Start reading at [`Config`], then [`Client::send`].
+
+mod config;
+mod credentials;
+mod error;
+mod exec;
+
+mod client;
+mod rate_limit;
+mod request;
+mod transport;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use client::{Client, Upgraded};
+pub use config::{Auth, Config, ConfigError, Impersonation, Pem, TlsSettings, default_user_agent, in_cluster};
+pub use error::{ApiError, Error};
+pub use exec::{AuthError, ExecCluster, ExecSettings, InteractiveMode};
+pub use rate_limit::RateLimiter;
+pub use request::{Request, Response, ResponseBody};
+pub use transport::{ClientIdentity, RequestBody};

@@ -1,0 +1,378 @@
+//! Sending a request: credentials, the client's own rate limit, a connection, and the retries the server asked for.
+//!
+//! Upstream: `client-go/rest/request.go` and `with_retry.go`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT};
+use http::{Method, StatusCode, Uri};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use crate::config::{Config, ConfigError};
+use crate::credentials::Credentials;
+use crate::error::{ApiError, Error, ErrorCause};
+use crate::rate_limit::RateLimiter;
+use crate::request::{Request, Response, ResponseBody, Timeout};
+use crate::transport::{Connector, Pool, RequestBody, TlsSource};
+
+/// Upstream's limit on how often one request is sent again.
+const MAX_RETRIES: u32 = 10;
+/// Pause before a GET whose connection broke is sent again, as upstream.
+const LOST_CONNECTION_PAUSE: Duration = Duration::from_secs(1);
+/// Most of an error's body that is read.
+const MAX_ERROR_BODY: usize = 1 << 20;
+/// A wait for the client's own rate limit beyond this is worth a line, as upstream's `longThrottleLatency`.
+const LONG_THROTTLE: Duration = Duration::from_secs(1);
+
+/// A handle on one API server as one identity. Clones share connections, credentials and the rate limit.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Arc<Pool>,
+    credentials: Arc<Credentials>,
+    limiter: Arc<RateLimiter>,
+    user_agent: HeaderValue,
+    timeout: Option<Duration>,
+    protobuf: bool,
+    server: String,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("server", &self.inner.server).finish_non_exhaustive()
+    }
+}
+
+/// A connection that has left HTTP behind, and the head of the answer that did it.
+pub struct Upgraded {
+    pub headers: HeaderMap,
+    pub io: TokioIo<hyper::upgrade::Upgraded>,
+}
+
+impl Client {
+    /// Checks the settings and reads the files they name. Opens no connection.
+    pub fn new(config: &Config) -> Result<Client, ConfigError> {
+        let tls = Arc::new(TlsSource::new(&config.tls)?);
+        let credentials = Credentials::new(&config.auth, &config.impersonate, tls.identity())?;
+        let connector = Connector::new(config, tls)?;
+        let server = connector.endpoint.authority.clone();
+        Ok(Client {
+            inner: Arc::new(Inner {
+                pool: Arc::new(Pool::new(connector)),
+                credentials: Arc::new(credentials),
+                limiter: Arc::new(RateLimiter::new(config.qps, config.burst)),
+                user_agent: HeaderValue::from_str(&config.user_agent).map_err(|_| ConfigError::Header { what: "user agent" })?,
+                timeout: config.timeout,
+                protobuf: config.protobuf,
+                server,
+            }),
+        })
+    }
+
+    /// The same server and connections under another name and with its own rate limit: what upstream makes one client per
+    /// controller for.
+    pub fn with_user_agent(&self, user_agent: &str, qps: f32, burst: u32) -> Result<Client, ConfigError> {
+        let inner = &*self.inner;
+        Ok(Client {
+            inner: Arc::new(Inner {
+                pool: inner.pool.clone(),
+                credentials: inner.credentials.clone(),
+                limiter: Arc::new(RateLimiter::new(qps, burst)),
+                user_agent: HeaderValue::from_str(user_agent).map_err(|_| ConfigError::Header { what: "user agent" })?,
+                timeout: inner.timeout,
+                protobuf: inner.protobuf,
+                server: inner.server.clone(),
+            }),
+        })
+    }
+
+    /// The same connections with another limit on how long a request may take.
+    pub fn with_timeout(&self, timeout: Option<Duration>) -> Client {
+        let inner = &*self.inner;
+        Client {
+            inner: Arc::new(Inner {
+                pool: inner.pool.clone(),
+                credentials: inner.credentials.clone(),
+                limiter: inner.limiter.clone(),
+                user_agent: inner.user_agent.clone(),
+                timeout,
+                protobuf: inner.protobuf,
+                server: inner.server.clone(),
+            }),
+        }
+    }
+
+    /// Whether typed requests go out as protobuf.
+    pub fn uses_protobuf(&self) -> bool {
+        self.inner.protobuf
+    }
+
+    /// `host:port` of the server.
+    pub fn server(&self) -> &str {
+        &self.inner.server
+    }
+
+    /// Requests from now on use new connections; the kubelet does this when the server seems dead behind a live connection.
+    pub fn close_connections(&self) {
+        self.inner.pool.close_idle();
+    }
+
+    /// Sends `request` and returns the answer whatever its status, after the retries the server asked for.
+    pub async fn send_raw(&self, request: Request) -> Result<Response, Error> {
+        let mut request = request;
+        if let Some(problem) = request.invalid.take() {
+            return Err(Error::Request(problem));
+        }
+        let timeout = match request.timeout {
+            Timeout::Default => self.inner.timeout,
+            Timeout::None => None,
+            Timeout::After(timeout) => Some(timeout),
+        };
+        let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        match deadline {
+            None => self.send_until(request, None).await,
+            Some((at, timeout)) => match tokio::time::timeout_at(at, self.send_until(request, deadline)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Error::Timeout(timeout)),
+            },
+        }
+    }
+
+    /// Sends `request`; an answer outside 2xx becomes an [`Error::Api`].
+    pub async fn send(&self, request: Request) -> Result<Response, Error> {
+        let (method, path) = (request.method.clone(), request.path.clone());
+        let response = self.send_raw(request).await?;
+        if response.status.is_success() { Ok(response) } else { Err(refusal(response, &method, &path).await) }
+    }
+
+    /// Sends `request` and collects the answer.
+    pub async fn fetch(&self, request: Request) -> Result<Bytes, Error> {
+        self.send(request).await?.bytes().await
+    }
+
+    async fn send_until(&self, mut request: Request, deadline: Option<(Instant, Duration)>) -> Result<Response, Error> {
+        let mut stream = request.stream.take();
+        let repeatable = stream.is_none();
+        let mut attempt = 0;
+        loop {
+            let waited = self.inner.limiter.acquire().await;
+            if waited > LONG_THROTTLE {
+                tracing::info!(
+                    elapsed_ms = waited.as_millis() as u64,
+                    path = request.path,
+                    "waited before sending request: client-side throttling"
+                );
+            }
+            let body = stream.take().map_or_else(|| RequestBody::from(request.body.clone()), |stream| stream.0.into_inner());
+            let may_retry = repeatable && attempt < MAX_RETRIES;
+            let pause = match self.send_once(&request, body, deadline).await {
+                Ok(response) => {
+                    if response.status == StatusCode::UNAUTHORIZED {
+                        self.inner.credentials.refused().await;
+                    }
+                    match retry_after(&response) {
+                        Some(pause) if may_retry && asks_again(response.status) => pause,
+                        _ => return Ok(response),
+                    }
+                }
+                // The answer to a GET may be asked for twice; what a write did is for the caller to find out.
+                Err(Error::Http(err)) if may_retry && request.method == Method::GET && was_cut(&err) => LOST_CONNECTION_PAUSE,
+                Err(err) => return Err(err),
+            };
+            attempt += 1;
+            tracing::debug!(path = request.path, attempt, elapsed_ms = pause.as_millis() as u64, "sending request again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One exchange. A connection that turns out to be closed before it took the request is replaced without a word.
+    async fn send_once(&self, request: &Request, body: RequestBody, deadline: Option<(Instant, Duration)>) -> Result<Response, Error> {
+        let mut message = self.message(request, body).await?;
+        loop {
+            let mut lease = self.inner.pool.lease().await?;
+            self.address(&mut message, lease.is_http2())?;
+            match lease.send(message).await {
+                Ok(response) => {
+                    let (parts, incoming) = response.into_parts();
+                    return Ok(Response {
+                        status: parts.status,
+                        headers: parts.headers,
+                        body: ResponseBody::new(incoming, lease, deadline),
+                    });
+                }
+                Err(failed) => match failed.request {
+                    // Only a connection that had worked before may have gone stale; a new one that fails tells of a real fault.
+                    Some(unsent) if lease.used => message = unsent,
+                    _ => return Err(Error::Http(failed.error)),
+                },
+            }
+        }
+    }
+
+    /// The request with all its headers; where it goes is filled in by [`address`](Self::address).
+    async fn message(&self, request: &Request, body: RequestBody) -> Result<http::Request<RequestBody>, Error> {
+        let mut message = http::Request::new(body);
+        *message.method_mut() = request.method.clone();
+        *message.uri_mut() = self.uri(&request.path_and_query())?;
+        let headers = message.headers_mut();
+        headers.extend(request.headers.clone());
+        if !headers.contains_key(ACCEPT) {
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json, */*"));
+        }
+        headers.entry(USER_AGENT).or_insert_with(|| self.inner.user_agent.clone());
+        self.inner.credentials.apply(headers).await.map_err(Error::Auth)?;
+        Ok(message)
+    }
+
+    fn uri(&self, path_and_query: &str) -> Result<Uri, Error> {
+        let endpoint = &self.inner.pool.connector.endpoint;
+        let scheme = if endpoint.https { "https" } else { "http" };
+        let text = format!("{scheme}://{}{}{path_and_query}", endpoint.authority, endpoint.prefix);
+        text.parse().map_err(|_| Error::Request(format!("{path_and_query:?} is not a valid path")))
+    }
+
+    fn address(&self, message: &mut http::Request<RequestBody>, http2: bool) -> Result<(), Error> {
+        let endpoint = &self.inner.pool.connector.endpoint;
+        let path = message.uri().path_and_query().cloned().ok_or_else(|| Error::Request("a request needs a path".into()))?;
+        if http2 {
+            message.headers_mut().remove(HOST);
+            let scheme = if endpoint.https { "https" } else { "http" };
+            let absolute = format!("{scheme}://{}{path}", endpoint.authority);
+            *message.uri_mut() = absolute.parse().map_err(|_| Error::Request(format!("{path} is not a valid path")))?;
+        } else {
+            let host = HeaderValue::from_str(&endpoint.authority).map_err(|_| Error::Request("invalid host".into()))?;
+            message.headers_mut().insert(HOST, host);
+            *message.uri_mut() = Uri::from(path);
+        }
+        Ok(())
+    }
+
+    /// Leaves HTTP behind: sends `request` with `Upgrade: protocol` over a connection of its own and hands that out.
+    ///
+    /// The caller adds the headers its protocol wants (`Sec-WebSocket-*`, `X-Stream-Protocol-Version`).
+    pub async fn upgrade(&self, request: Request, protocol: &str) -> Result<Upgraded, Error> {
+        let (method, path) = (request.method.clone(), request.path.clone());
+        if let Some(problem) = request.invalid {
+            return Err(Error::Request(problem));
+        }
+        self.inner.limiter.acquire().await;
+        let mut message = self.message(&request, RequestBody::from(request.body.clone())).await?;
+        self.address(&mut message, false)?;
+        let headers = message.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_str(protocol).map_err(|_| Error::Request("invalid protocol".into()))?);
+        let connection = self.inner.pool.connector.connect(true).await?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(connection.io)).await.map_err(Error::Http)?;
+        // Owned by the upgraded stream, or by the answer's body: ends when those are dropped.
+        tokio::spawn(async move {
+            if let Err(err) = driver.with_upgrades().await {
+                tracing::debug!(err = &err as &dyn std::error::Error, "upgrade connection ended");
+            }
+        });
+        let mut response = sender.send_request(message).await.map_err(Error::Http)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let io = hyper::upgrade::on(&mut response).await.map_err(Error::Http)?;
+            return Ok(Upgraded { headers: response.headers().clone(), io: TokioIo::new(io) });
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = read_limited(response.into_body()).await;
+        Err(match status_error(&body) {
+            Some(mut error) => {
+                error.details.retry_after = error.details.retry_after.or_else(|| retry_after_header(&headers));
+                error.into()
+            }
+            None if status.is_success() || body.is_empty() => Error::Upgrade(format!("the server answered {status} to {method} {path}")),
+            None => Error::Upgrade(String::from_utf8_lossy(&body).trim().to_string()),
+        })
+    }
+}
+
+/// Whether the connection broke, as opposed to the other side saying in TLS or HTTP what it did not like.
+fn was_cut(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+        }
+        source = cause.source();
+    }
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed()
+}
+
+/// 429 and 5xx with `Retry-After` are the server's way to say "not now, but do come back".
+fn asks_again(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    retry_after_header(&response.headers)
+}
+
+/// Upstream reads seconds only, and so do we.
+fn retry_after_header(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+async fn read_limited<B>(mut body: B) -> Vec<u8>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let mut all = Vec::new();
+    while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
+        if let Ok(data) = frame.into_data() {
+            all.extend_from_slice(&data);
+        }
+        if all.len() >= MAX_ERROR_BODY {
+            break;
+        }
+    }
+    all
+}
+
+/// Turns an answer outside 2xx into an error: the Status it carries, or what its code tells.
+async fn refusal(response: Response, method: &Method, path: &str) -> Error {
+    let (code, after) = (response.status.as_u16(), retry_after(&response));
+    let body = read_limited(response.body).await;
+    let error = match status_error(&body) {
+        Some(mut error) => {
+            error.details.retry_after = error.details.retry_after.or(after);
+            error
+        }
+        None => ApiError::generic(code, method, path, &String::from_utf8_lossy(&body), after),
+    };
+    error.into()
+}
+
+/// Reads a `Status` of kind Failure from a body, JSON or protobuf.
+pub(crate) fn status_error(body: &[u8]) -> Option<ApiError> {
+    let status: serde_json::Value = serde_json::from_slice(body).ok()?;
+    if status["kind"] != "Status" || status["status"] == "Success" {
+        return None;
+    }
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let details = &status["details"];
+    let mut error =
+        ApiError::new(status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500), "", text(&status["message"]));
+    error.reason = text(&status["reason"]);
+    error.details.name = text(&details["name"]);
+    error.details.group = text(&details["group"]);
+    error.details.kind = text(&details["kind"]);
+    error.details.uid = text(&details["uid"]);
+    error.details.retry_after = details["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    for cause in details["causes"].as_array().into_iter().flatten() {
+        error.details.causes.push(ErrorCause {
+            reason: text(&cause["reason"]),
+            message: text(&cause["message"]),
+            field: text(&cause["field"]),
+        });
+    }
+    Some(error)
+}

@@ -1,0 +1,3 @@
+//! The client against a server in the same process.
+
+mod transport;
