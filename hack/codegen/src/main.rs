@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod grpc;
+mod types;
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let result = match std::env::args().nth(1).as_deref() {
         Some("grpc") => grpc::run(&root),
-        _ => Err("usage: codegen grpc".to_owned()),
+        Some("types") => types::run(&root),
+        _ => Err("usage: codegen grpc | types".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

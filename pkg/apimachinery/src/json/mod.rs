@@ -5,10 +5,10 @@ mod reader;
 mod writer;
 
 pub use number::format_float;
-pub use reader::{JsonError, JsonReader};
+pub use reader::{JsonError, JsonReader, Token};
 pub use writer::JsonWriter;
 
-use crate::wire::{Message, Resource};
+use crate::wire::{Kind, Message};
 
 /// Encodes a part of an object (no `kind` and `apiVersion` are added).
 pub fn part_to_vec<M: Message>(message: &M) -> Vec<u8> {
@@ -18,9 +18,9 @@ pub fn part_to_vec<M: Message>(message: &M) -> Vec<u8> {
 }
 
 /// Encodes an object with its `kind` and `apiVersion`, without the final newline that the server adds.
-pub fn to_vec<R: Resource>(object: &R) -> Vec<u8> {
+pub fn to_vec<K: Kind>(object: &K) -> Vec<u8> {
     let mut writer = JsonWriter::new();
-    writer.set_type(R::KIND, &crate::wire::api_version::<R>());
+    writer.set_type(K::KIND, &crate::wire::api_version::<K>());
     object.json_write(&mut writer);
     writer.into_vec()
 }
@@ -42,6 +42,3 @@ pub fn from_slice_strict<M: Message>(json: &[u8]) -> Result<(M, Vec<String>), Js
     reader.end()?;
     Ok((message, reader.into_strict_errors()))
 }
-
-#[cfg(test)]
-mod tests;

@@ -428,6 +428,11 @@ impl<'a> JsonReader<'a> {
         }
     }
 
+    /// The key being read was there before.
+    pub fn note_duplicate(&mut self) {
+        self.note("duplicate field");
+    }
+
     fn note(&mut self, what: &str) {
         if self.strict.is_some() {
             let text = format!("{what} {:?}", self.path_text(true));
