@@ -1,7 +1,26 @@
 //! The bottom of the house: what every component knows about API objects, with no I/O.
+//!
+//! Start reading in [`wire`], the traits every API type has; [`json`] and [`proto`] are its two encodings, [`schema`] its description.
+//! Upstream: staging/src/k8s.io/apimachinery.
 
+mod bytes;
+mod intstr;
+pub mod json;
+mod list;
+mod map;
+pub mod meta;
+pub mod proto;
 pub mod quantity;
+pub mod schema;
+pub mod time;
 pub mod value;
+pub mod wire;
 
+pub use bytes::{ByteString, RawJson};
+pub use intstr::IntOrString;
+pub use list::List;
+pub use map::Map;
 pub use quantity::Quantity;
+pub use time::{Duration, MicroTime, Time};
 pub use value::Value;
+pub use wire::{Kind, ListResource, Message, Object, Resource};

@@ -352,9 +352,16 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_go_writes_them() {
-        for (text, canonical) in
-            [("1h", "1h0m0s"), ("90s", "1m30s"), ("1.5s", "1.5s"), ("300ms", "300ms"), ("0", "0s"), ("-2m", "-2m0s"), ("1h15m30.918s", "1h15m30.918s"), ("2us", "2µs")]
-        {
+        for (text, canonical) in [
+            ("1h", "1h0m0s"),
+            ("90s", "1m30s"),
+            ("1.5s", "1.5s"),
+            ("300ms", "300ms"),
+            ("0", "0s"),
+            ("-2m", "-2m0s"),
+            ("1h15m30.918s", "1h15m30.918s"),
+            ("2us", "2µs"),
+        ] {
             assert_eq!(text.parse::<Duration>().unwrap().to_string(), canonical, "{text}");
         }
         for bad in ["", "5", "s", "1x", "1.2.3s", "--1s"] {

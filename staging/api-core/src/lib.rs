@@ -3,6 +3,7 @@
 //! API types as Rust structs, one module per group and version.
 
 pub mod core {
+    #[rustfmt::skip]
     pub mod v1;
 }
 

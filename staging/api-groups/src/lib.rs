@@ -2,95 +2,146 @@
 
 //! API types as Rust structs, one module per group and version.
 
-pub mod admissionregistration {
+pub mod admission {
+    #[rustfmt::skip]
     pub mod v1;
+}
+pub mod admissionregistration {
+    #[rustfmt::skip]
+    pub mod v1;
+    #[rustfmt::skip]
     pub mod v1alpha1;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod apidiscovery {
+    #[rustfmt::skip]
     pub mod v2;
 }
 pub mod apiextensions {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod apiregistration {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod apiserverinternal {
+    #[rustfmt::skip]
     pub mod v1alpha1;
 }
 pub mod apps {
+    #[rustfmt::skip]
+    pub mod v1;
+}
+pub mod audit {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod authentication {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod authorization {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod autoscaling {
+    #[rustfmt::skip]
     pub mod v1;
+    #[rustfmt::skip]
     pub mod v2;
 }
 pub mod batch {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod certificates {
+    #[rustfmt::skip]
     pub mod v1;
+    #[rustfmt::skip]
     pub mod v1alpha1;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod coordination {
+    #[rustfmt::skip]
     pub mod v1;
+    #[rustfmt::skip]
     pub mod v1alpha2;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod custom_metrics {
+    #[rustfmt::skip]
     pub mod v1beta2;
 }
 pub mod discovery {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod events {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod external_metrics {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod flowcontrol {
+    #[rustfmt::skip]
     pub mod v1;
 }
+pub mod imagepolicy {
+    #[rustfmt::skip]
+    pub mod v1alpha1;
+}
 pub mod metrics {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod networking {
+    #[rustfmt::skip]
     pub mod v1;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod node {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod policy {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod rbac {
+    #[rustfmt::skip]
     pub mod v1;
 }
 pub mod resource {
+    #[rustfmt::skip]
     pub mod v1;
+    #[rustfmt::skip]
     pub mod v1alpha3;
+    #[rustfmt::skip]
     pub mod v1beta1;
+    #[rustfmt::skip]
     pub mod v1beta2;
 }
 pub mod scheduling {
+    #[rustfmt::skip]
     pub mod v1;
+    #[rustfmt::skip]
     pub mod v1alpha2;
 }
 pub mod storage {
+    #[rustfmt::skip]
     pub mod v1;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod storagemigration {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 
@@ -144,6 +195,7 @@ pub static KINDS: &[apimachinery::wire::TypeInfo] = &[
     apimachinery::wire::TypeInfo::of::<events::v1::Event>(),
     apimachinery::wire::TypeInfo::of::<flowcontrol::v1::FlowSchema>(),
     apimachinery::wire::TypeInfo::of::<flowcontrol::v1::PriorityLevelConfiguration>(),
+    apimachinery::wire::TypeInfo::of::<imagepolicy::v1alpha1::ImageReview>(),
     apimachinery::wire::TypeInfo::of::<networking::v1::IPAddress>(),
     apimachinery::wire::TypeInfo::of::<networking::v1::Ingress>(),
     apimachinery::wire::TypeInfo::of::<networking::v1::IngressClass>(),
@@ -192,6 +244,7 @@ pub static KINDS: &[apimachinery::wire::TypeInfo] = &[
     apimachinery::wire::TypeInfo::of::<storage::v1beta1::VolumeAttributesClass>(),
     apimachinery::wire::TypeInfo::of::<storagemigration::v1beta1::StorageVersionMigration>(),
     apimachinery::wire::TypeInfo::of::<apiextensions::v1::CustomResourceDefinition>(),
+    apimachinery::wire::TypeInfo::of::<audit::v1::Policy>(),
     apimachinery::wire::TypeInfo::of::<apiregistration::v1::APIService>(),
     apimachinery::wire::TypeInfo::of::<metrics::v1beta1::NodeMetrics>(),
     apimachinery::wire::TypeInfo::of::<metrics::v1beta1::PodMetrics>(),

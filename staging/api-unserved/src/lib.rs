@@ -3,66 +3,91 @@
 //! API types as Rust structs, one module per group and version.
 
 pub mod admission {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod apidiscovery {
+    #[rustfmt::skip]
     pub mod v2beta1;
 }
 pub mod apiextensions {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod apiregistration {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod apps {
+    #[rustfmt::skip]
     pub mod v1beta1;
+    #[rustfmt::skip]
     pub mod v1beta2;
 }
 pub mod authentication {
+    #[rustfmt::skip]
     pub mod v1alpha1;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod authorization {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod batch {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod custom_metrics {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod discovery {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod events {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod extensions {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod flowcontrol {
+    #[rustfmt::skip]
     pub mod v1beta1;
+    #[rustfmt::skip]
     pub mod v1beta2;
+    #[rustfmt::skip]
     pub mod v1beta3;
 }
 pub mod metrics {
+    #[rustfmt::skip]
     pub mod v1alpha1;
 }
 pub mod node {
+    #[rustfmt::skip]
     pub mod v1alpha1;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod policy {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod rbac {
+    #[rustfmt::skip]
     pub mod v1alpha1;
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod scheduling {
+    #[rustfmt::skip]
     pub mod v1beta1;
 }
 pub mod storage {
+    #[rustfmt::skip]
     pub mod v1alpha1;
 }
 

@@ -26,7 +26,10 @@ pub enum JsonError {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// A key: its raw bytes in the input.
-    Key { start: usize, end: usize },
+    Key {
+        start: usize,
+        end: usize,
+    },
     Index(u32),
 }
 

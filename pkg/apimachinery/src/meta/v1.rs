@@ -2,27 +2,29 @@
 
 //! Types of meta/v1.
 
+use crate as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use crate::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct APIGroup {
     pub type_meta: crate::meta::v1::TypeMeta,
     pub name: String,
-    pub versions: List<crate::meta::v1::GroupVersionForDiscovery>,
+    pub versions: am::List<crate::meta::v1::GroupVersionForDiscovery>,
     pub preferred_version: crate::meta::v1::GroupVersionForDiscovery,
-    pub server_address_by_client_cidrs: List<crate::meta::v1::ServerAddressByClientCIDR>,
+    pub server_address_by_client_cidrs: am::List<crate::meta::v1::ServerAddressByClientCIDR>,
 }
 
-static API_GROUP_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_GROUP_SCHEMA: schema::Schema = schema::Schema {
     name: "APIGroup",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "versions", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::GroupVersionForDiscovery as wire::Message>::SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "preferredVersion", ty: schema::Type::Struct(<crate::meta::v1::GroupVersionForDiscovery as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "serverAddressByClientCIDRs", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::ServerAddressByClientCIDR as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "versions", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::GROUP_VERSION_FOR_DISCOVERY_SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "preferredVersion", ty: schema::Type::Struct(&crate::meta::v1::GROUP_VERSION_FOR_DISCOVERY_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "serverAddressByClientCIDRs", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::SERVER_ADDRESS_BY_CLIENT_CIDR_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -77,15 +79,16 @@ crate::impl_kind!(APIGroup, "", "v1", "APIGroup");
 #[derive(Clone, Default, PartialEq)]
 pub struct APIGroupList {
     pub type_meta: crate::meta::v1::TypeMeta,
-    pub groups: List<crate::meta::v1::APIGroup>,
+    pub groups: am::List<crate::meta::v1::APIGroup>,
 }
 
-static API_GROUP_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_GROUP_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "APIGroupList",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList",
     atomic: false,
     fields: &[
-        schema::Field { json: "groups", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::APIGroup as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "groups", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::API_GROUP_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -134,12 +137,13 @@ pub struct APIResource {
     pub version: String,
     pub kind: String,
     pub verbs: wire::StringList,
-    pub short_names: List<String>,
-    pub categories: List<String>,
+    pub short_names: am::List<String>,
+    pub categories: am::List<String>,
     pub storage_version_hash: String,
 }
 
-static API_RESOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_RESOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "APIResource",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource",
     atomic: false,
@@ -229,16 +233,17 @@ crate::impl_message_field!(APIResource);
 pub struct APIResourceList {
     pub type_meta: crate::meta::v1::TypeMeta,
     pub group_version: String,
-    pub resources: List<crate::meta::v1::APIResource>,
+    pub resources: am::List<crate::meta::v1::APIResource>,
 }
 
-static API_RESOURCE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_RESOURCE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "APIResourceList",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList",
     atomic: false,
     fields: &[
         schema::Field { json: "groupVersion", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::APIResource as wire::Message>::SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::API_RESOURCE_SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -285,17 +290,18 @@ crate::impl_kind!(APIResourceList, "", "v1", "APIResourceList");
 #[derive(Clone, Default, PartialEq)]
 pub struct APIVersions {
     pub type_meta: crate::meta::v1::TypeMeta,
-    pub versions: List<String>,
-    pub server_address_by_client_cidrs: List<crate::meta::v1::ServerAddressByClientCIDR>,
+    pub versions: am::List<String>,
+    pub server_address_by_client_cidrs: am::List<crate::meta::v1::ServerAddressByClientCIDR>,
 }
 
-static API_VERSIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_VERSIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "APIVersions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions",
     atomic: false,
     fields: &[
         schema::Field { json: "versions", ty: schema::Type::List(&schema::Type::String), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "serverAddressByClientCIDRs", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::ServerAddressByClientCIDR as wire::Message>::SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "serverAddressByClientCIDRs", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::SERVER_ADDRESS_BY_CLIENT_CIDR_SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -342,12 +348,13 @@ crate::impl_kind!(APIVersions, "", "v1", "APIVersions");
 #[derive(Clone, Default, PartialEq)]
 pub struct ApplyOptions {
     pub type_meta: crate::meta::v1::TypeMeta,
-    pub dry_run: List<String>,
+    pub dry_run: am::List<String>,
     pub force: bool,
     pub field_manager: String,
 }
 
-static APPLY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static APPLY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "ApplyOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions",
     atomic: false,
@@ -407,12 +414,13 @@ pub struct Condition {
     pub type_: String,
     pub status: String,
     pub observed_generation: i64,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "Condition",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.Condition",
     atomic: false,
@@ -481,12 +489,13 @@ crate::impl_message_field!(Condition);
 #[derive(Clone, Default, PartialEq)]
 pub struct CreateOptions {
     pub type_meta: crate::meta::v1::TypeMeta,
-    pub dry_run: List<String>,
+    pub dry_run: am::List<String>,
     pub field_manager: String,
     pub field_validation: String,
 }
 
-static CREATE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CREATE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "CreateOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions",
     atomic: false,
@@ -548,17 +557,18 @@ pub struct DeleteOptions {
     pub preconditions: Option<Box<crate::meta::v1::Preconditions>>,
     pub orphan_dependents: Option<bool>,
     pub propagation_policy: Option<String>,
-    pub dry_run: List<String>,
+    pub dry_run: am::List<String>,
     pub ignore_store_read_error_with_cluster_breaking_potential: Option<bool>,
 }
 
-static DELETE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DELETE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "DeleteOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
     atomic: false,
     fields: &[
         schema::Field { json: "gracePeriodSeconds", ty: schema::Type::Int64, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "preconditions", ty: schema::Type::Struct(<crate::meta::v1::Preconditions as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "preconditions", ty: schema::Type::Struct(&crate::meta::v1::PRECONDITIONS_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "orphanDependents", ty: schema::Type::Bool, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "propagationPolicy", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "dryRun", ty: schema::Type::List(&schema::Type::String), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
@@ -626,10 +636,11 @@ crate::impl_kind!(DeleteOptions, "", "v1", "DeleteOptions");
 pub struct FieldSelectorRequirement {
     pub key: String,
     pub operator: String,
-    pub values: List<String>,
+    pub values: am::List<String>,
 }
 
-static FIELD_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FIELD_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "FieldSelectorRequirement",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement",
     atomic: false,
@@ -686,7 +697,8 @@ pub struct GetOptions {
     pub resource_version: String,
 }
 
-static GET_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GET_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "GetOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions",
     atomic: false,
@@ -737,7 +749,8 @@ pub struct GroupKind {
     pub kind: String,
 }
 
-static GROUP_KIND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GROUP_KIND_SCHEMA: schema::Schema = schema::Schema {
     name: "GroupKind",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupKind",
     atomic: false,
@@ -789,7 +802,8 @@ pub struct GroupResource {
     pub resource: String,
 }
 
-static GROUP_RESOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GROUP_RESOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "GroupResource",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource",
     atomic: false,
@@ -841,7 +855,8 @@ pub struct GroupVersion {
     pub version: String,
 }
 
-static GROUP_VERSION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GROUP_VERSION_SCHEMA: schema::Schema = schema::Schema {
     name: "GroupVersion",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion",
     atomic: false,
@@ -893,7 +908,8 @@ pub struct GroupVersionForDiscovery {
     pub version: String,
 }
 
-static GROUP_VERSION_FOR_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GROUP_VERSION_FOR_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
     name: "GroupVersionForDiscovery",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery",
     atomic: false,
@@ -946,7 +962,8 @@ pub struct GroupVersionKind {
     pub kind: String,
 }
 
-static GROUP_VERSION_KIND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GROUP_VERSION_KIND_SCHEMA: schema::Schema = schema::Schema {
     name: "GroupVersionKind",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind",
     atomic: false,
@@ -1004,7 +1021,8 @@ pub struct GroupVersionResource {
     pub resource: String,
 }
 
-static GROUP_VERSION_RESOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GROUP_VERSION_RESOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "GroupVersionResource",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionResource",
     atomic: false,
@@ -1057,17 +1075,18 @@ crate::impl_message_field!(GroupVersionResource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct LabelSelector {
-    pub match_labels: Map<String>,
-    pub match_expressions: List<crate::meta::v1::LabelSelectorRequirement>,
+    pub match_labels: am::Map<String>,
+    pub match_expressions: am::List<crate::meta::v1::LabelSelectorRequirement>,
 }
 
-static LABEL_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LABEL_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "LabelSelector",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",
     atomic: true,
     fields: &[
         schema::Field { json: "matchLabels", ty: schema::Type::Map(&schema::Type::String), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchExpressions", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::LabelSelectorRequirement as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "matchExpressions", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::LABEL_SELECTOR_REQUIREMENT_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1111,10 +1130,11 @@ crate::impl_message_field!(LabelSelector);
 pub struct LabelSelectorRequirement {
     pub key: String,
     pub operator: String,
-    pub values: List<String>,
+    pub values: am::List<String>,
 }
 
-static LABEL_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LABEL_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "LabelSelectorRequirement",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement",
     atomic: false,
@@ -1169,15 +1189,16 @@ crate::impl_message_field!(LabelSelectorRequirement);
 pub struct List {
     pub type_meta: crate::meta::v1::TypeMeta,
     pub metadata: crate::meta::v1::ListMeta,
-    pub items: List<RawJson>,
+    pub items: am::List<am::RawJson>,
 }
 
-static LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "List",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.List",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<crate::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&crate::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "items", ty: schema::Type::List(&schema::Type::RawJson), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
@@ -1231,7 +1252,8 @@ pub struct ListMeta {
     pub shard_info: Option<Box<crate::meta::v1::ShardInfo>>,
 }
 
-static LIST_META_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIST_META_SCHEMA: schema::Schema = schema::Schema {
     name: "ListMeta",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta",
     atomic: false,
@@ -1240,7 +1262,7 @@ static LIST_META_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "resourceVersion", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "continue", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "remainingItemCount", ty: schema::Type::Int64, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "shardInfo", ty: schema::Type::Struct(<crate::meta::v1::ShardInfo as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "shardInfo", ty: schema::Type::Struct(&crate::meta::v1::SHARD_INFO_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1308,7 +1330,8 @@ pub struct ListOptions {
     pub shard_selector: String,
 }
 
-static LIST_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIST_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "ListOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions",
     atomic: false,
@@ -1408,13 +1431,14 @@ pub struct ManagedFieldsEntry {
     pub manager: String,
     pub operation: String,
     pub api_version: String,
-    pub time: Option<Time>,
+    pub time: Option<am::Time>,
     pub fields_type: String,
-    pub fields_v1: Option<RawJson>,
+    pub fields_v1: Option<am::RawJson>,
     pub subresource: String,
 }
 
-static MANAGED_FIELDS_ENTRY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MANAGED_FIELDS_ENTRY_SCHEMA: schema::Schema = schema::Schema {
     name: "ManagedFieldsEntry",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry",
     atomic: false,
@@ -1494,17 +1518,18 @@ pub struct ObjectMeta {
     pub uid: String,
     pub resource_version: String,
     pub generation: i64,
-    pub creation_timestamp: Time,
-    pub deletion_timestamp: Option<Time>,
+    pub creation_timestamp: am::Time,
+    pub deletion_timestamp: Option<am::Time>,
     pub deletion_grace_period_seconds: Option<i64>,
-    pub labels: Map<String>,
-    pub annotations: Map<String>,
-    pub owner_references: List<crate::meta::v1::OwnerReference>,
-    pub finalizers: List<String>,
-    pub managed_fields: List<crate::meta::v1::ManagedFieldsEntry>,
+    pub labels: am::Map<String>,
+    pub annotations: am::Map<String>,
+    pub owner_references: am::List<crate::meta::v1::OwnerReference>,
+    pub finalizers: am::List<String>,
+    pub managed_fields: am::List<crate::meta::v1::ManagedFieldsEntry>,
 }
 
-static OBJECT_META_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OBJECT_META_SCHEMA: schema::Schema = schema::Schema {
     name: "ObjectMeta",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
     atomic: false,
@@ -1521,9 +1546,9 @@ static OBJECT_META_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "deletionGracePeriodSeconds", ty: schema::Type::Int64, number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "labels", ty: schema::Type::Map(&schema::Type::String), number: 11, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "annotations", ty: schema::Type::Map(&schema::Type::String), number: 12, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ownerReferences", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::OwnerReference as wire::Message>::SCHEMA)), number: 13, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["uid"], patch_merge_key: "uid", ..schema::Field::BASE },
+        schema::Field { json: "ownerReferences", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::OWNER_REFERENCE_SCHEMA)), number: 13, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["uid"], patch_merge_key: "uid", ..schema::Field::BASE },
         schema::Field { json: "finalizers", ty: schema::Type::List(&schema::Type::String), number: 14, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
-        schema::Field { json: "managedFields", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::ManagedFieldsEntry as wire::Message>::SCHEMA)), number: 17, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "managedFields", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::MANAGED_FIELDS_ENTRY_SCHEMA)), number: 17, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1627,7 +1652,8 @@ pub struct OwnerReference {
     pub block_owner_deletion: Option<bool>,
 }
 
-static OWNER_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OWNER_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "OwnerReference",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
     atomic: true,
@@ -1699,12 +1725,13 @@ pub struct PartialObjectMetadata {
     pub metadata: crate::meta::v1::ObjectMeta,
 }
 
-static PARTIAL_OBJECT_METADATA_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARTIAL_OBJECT_METADATA_SCHEMA: schema::Schema = schema::Schema {
     name: "PartialObjectMetadata",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<crate::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&crate::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1749,16 +1776,17 @@ crate::impl_resource!(PartialObjectMetadata, crate::meta::v1::PartialObjectMetad
 pub struct PartialObjectMetadataList {
     pub type_meta: crate::meta::v1::TypeMeta,
     pub metadata: crate::meta::v1::ListMeta,
-    pub items: List<crate::meta::v1::PartialObjectMetadata>,
+    pub items: am::List<crate::meta::v1::PartialObjectMetadata>,
 }
 
-static PARTIAL_OBJECT_METADATA_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARTIAL_OBJECT_METADATA_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PartialObjectMetadataList",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<crate::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::PartialObjectMetadata as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&crate::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::PARTIAL_OBJECT_METADATA_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1807,7 +1835,8 @@ crate::impl_list!(PartialObjectMetadataList, crate::meta::v1::PartialObjectMetad
 pub struct Patch {
 }
 
-static PATCH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PATCH_SCHEMA: schema::Schema = schema::Schema {
     name: "Patch",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
     atomic: false,
@@ -1838,13 +1867,14 @@ crate::impl_message_field!(Patch);
 #[derive(Clone, Default, PartialEq)]
 pub struct PatchOptions {
     pub type_meta: crate::meta::v1::TypeMeta,
-    pub dry_run: List<String>,
+    pub dry_run: am::List<String>,
     pub force: Option<bool>,
     pub field_manager: String,
     pub field_validation: String,
 }
 
-static PATCH_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PATCH_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "PatchOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions",
     atomic: false,
@@ -1910,7 +1940,8 @@ pub struct Preconditions {
     pub resource_version: Option<String>,
 }
 
-static PRECONDITIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRECONDITIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "Preconditions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions",
     atomic: false,
@@ -1958,10 +1989,11 @@ crate::impl_message_field!(Preconditions);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RootPaths {
-    pub paths: List<String>,
+    pub paths: am::List<String>,
 }
 
-static ROOT_PATHS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROOT_PATHS_SCHEMA: schema::Schema = schema::Schema {
     name: "RootPaths",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths",
     atomic: false,
@@ -2008,7 +2040,8 @@ pub struct ServerAddressByClientCIDR {
     pub server_address: String,
 }
 
-static SERVER_ADDRESS_BY_CLIENT_CIDR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVER_ADDRESS_BY_CLIENT_CIDR_SCHEMA: schema::Schema = schema::Schema {
     name: "ServerAddressByClientCIDR",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR",
     atomic: false,
@@ -2059,7 +2092,8 @@ pub struct ShardInfo {
     pub selector: String,
 }
 
-static SHARD_INFO_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SHARD_INFO_SCHEMA: schema::Schema = schema::Schema {
     name: "ShardInfo",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo",
     atomic: false,
@@ -2111,16 +2145,17 @@ pub struct Status {
     pub code: i32,
 }
 
-static STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "Status",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<crate::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&crate::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "status", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "message", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reason", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "details", ty: schema::Type::Struct(<crate::meta::v1::StatusDetails as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "details", ty: schema::Type::Struct(&crate::meta::v1::STATUS_DETAILS_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "code", ty: schema::Type::Int32, number: 6, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -2188,7 +2223,8 @@ pub struct StatusCause {
     pub field: String,
 }
 
-static STATUS_CAUSE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATUS_CAUSE_SCHEMA: schema::Schema = schema::Schema {
     name: "StatusCause",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause",
     atomic: false,
@@ -2245,11 +2281,12 @@ pub struct StatusDetails {
     pub group: String,
     pub kind: String,
     pub uid: String,
-    pub causes: List<crate::meta::v1::StatusCause>,
+    pub causes: am::List<crate::meta::v1::StatusCause>,
     pub retry_after_seconds: i32,
 }
 
-static STATUS_DETAILS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATUS_DETAILS_SCHEMA: schema::Schema = schema::Schema {
     name: "StatusDetails",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails",
     atomic: false,
@@ -2258,7 +2295,7 @@ static STATUS_DETAILS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "group", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "kind", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "uid", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "causes", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::StatusCause as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "causes", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::STATUS_CAUSE_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "retryAfterSeconds", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -2319,18 +2356,19 @@ crate::impl_message_field!(StatusDetails);
 pub struct Table {
     pub type_meta: crate::meta::v1::TypeMeta,
     pub metadata: crate::meta::v1::ListMeta,
-    pub column_definitions: List<crate::meta::v1::TableColumnDefinition>,
-    pub rows: List<crate::meta::v1::TableRow>,
+    pub column_definitions: am::List<crate::meta::v1::TableColumnDefinition>,
+    pub rows: am::List<crate::meta::v1::TableRow>,
 }
 
-static TABLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TABLE_SCHEMA: schema::Schema = schema::Schema {
     name: "Table",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.Table",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<crate::meta::v1::ListMeta as wire::Message>::SCHEMA), omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "columnDefinitions", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::TableColumnDefinition as wire::Message>::SCHEMA)), required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "rows", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::TableRow as wire::Message>::SCHEMA)), required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&crate::meta::v1::LIST_META_SCHEMA), omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "columnDefinitions", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::TABLE_COLUMN_DEFINITION_SCHEMA)), required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "rows", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::TABLE_ROW_SCHEMA)), required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -2378,7 +2416,8 @@ pub struct TableColumnDefinition {
     pub priority: i32,
 }
 
-static TABLE_COLUMN_DEFINITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TABLE_COLUMN_DEFINITION_SCHEMA: schema::Schema = schema::Schema {
     name: "TableColumnDefinition",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition",
     atomic: false,
@@ -2432,7 +2471,8 @@ pub struct TableOptions {
     pub include_object: String,
 }
 
-static TABLE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TABLE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "TableOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions",
     atomic: false,
@@ -2479,18 +2519,19 @@ crate::impl_kind!(TableOptions, "", "v1", "TableOptions");
 
 #[derive(Clone, Default, PartialEq)]
 pub struct TableRow {
-    pub cells: List<RawJson>,
-    pub conditions: List<crate::meta::v1::TableRowCondition>,
-    pub object: RawJson,
+    pub cells: am::List<am::RawJson>,
+    pub conditions: am::List<crate::meta::v1::TableRowCondition>,
+    pub object: am::RawJson,
 }
 
-static TABLE_ROW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TABLE_ROW_SCHEMA: schema::Schema = schema::Schema {
     name: "TableRow",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow",
     atomic: false,
     fields: &[
         schema::Field { json: "cells", ty: schema::Type::List(&schema::Type::Any), required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::TableRowCondition as wire::Message>::SCHEMA)), omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::TABLE_ROW_CONDITION_SCHEMA)), omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "object", ty: schema::Type::RawJson, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -2534,7 +2575,8 @@ pub struct TableRowCondition {
     pub message: String,
 }
 
-static TABLE_ROW_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TABLE_ROW_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "TableRowCondition",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition",
     atomic: false,
@@ -2585,7 +2627,8 @@ pub struct Timestamp {
     pub nanos: i32,
 }
 
-static TIMESTAMP_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TIMESTAMP_SCHEMA: schema::Schema = schema::Schema {
     name: "Timestamp",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp",
     atomic: false,
@@ -2637,7 +2680,8 @@ pub struct TypeMeta {
     pub api_version: String,
 }
 
-static TYPE_META_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TYPE_META_SCHEMA: schema::Schema = schema::Schema {
     name: "TypeMeta",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta",
     atomic: false,
@@ -2686,12 +2730,13 @@ crate::impl_message_field!(TypeMeta);
 #[derive(Clone, Default, PartialEq)]
 pub struct UpdateOptions {
     pub type_meta: crate::meta::v1::TypeMeta,
-    pub dry_run: List<String>,
+    pub dry_run: am::List<String>,
     pub field_manager: String,
     pub field_validation: String,
 }
 
-static UPDATE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static UPDATE_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "UpdateOptions",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions",
     atomic: false,
@@ -2751,10 +2796,11 @@ pub type Verbs = wire::StringList;
 #[derive(Clone, Default, PartialEq)]
 pub struct WatchEvent {
     pub type_: String,
-    pub object: RawJson,
+    pub object: am::RawJson,
 }
 
-static WATCH_EVENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WATCH_EVENT_SCHEMA: schema::Schema = schema::Schema {
     name: "WatchEvent",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
     atomic: false,

@@ -2,23 +2,25 @@
 
 //! Types of meta/v1beta1.
 
+use crate as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use crate::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PartialObjectMetadataList {
     pub type_meta: crate::meta::v1::TypeMeta,
     pub metadata: crate::meta::v1::ListMeta,
-    pub items: List<crate::meta::v1::PartialObjectMetadata>,
+    pub items: am::List<crate::meta::v1::PartialObjectMetadata>,
 }
 
-static PARTIAL_OBJECT_METADATA_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARTIAL_OBJECT_METADATA_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PartialObjectMetadataList",
     full_name: "io.k8s.apimachinery.pkg.apis.meta.v1beta1.PartialObjectMetadataList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<crate::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::meta::v1::PartialObjectMetadata as wire::Message>::SCHEMA)), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&crate::meta::v1::LIST_META_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::meta::v1::PARTIAL_OBJECT_METADATA_SCHEMA)), number: 1, required: true, ..schema::Field::BASE },
     ],
 };
 

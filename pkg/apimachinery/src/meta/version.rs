@@ -2,8 +2,9 @@
 
 //! Types of pkg/version.
 
+use crate as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use crate::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Info {
@@ -22,7 +23,8 @@ pub struct Info {
     pub platform: String,
 }
 
-static INFO_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INFO_SCHEMA: schema::Schema = schema::Schema {
     name: "Info",
     full_name: "io.k8s.apimachinery.pkg.version.Info",
     atomic: false,

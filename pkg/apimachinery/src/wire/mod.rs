@@ -4,16 +4,17 @@
 //! behind a pointer, for code that handles any kind.
 
 mod compound;
+mod nolist;
 mod scalar;
 mod wrapped;
 
 use std::any::Any;
 
-
 use crate::json::{JsonError, JsonReader, JsonWriter};
 use crate::meta::v1::{ListMeta, ObjectMeta, TypeMeta};
 use crate::proto::{ProtoError, ProtoReader, ProtoWriter, WireType};
 use crate::schema::Schema;
+pub use nolist::NoList;
 pub use wrapped::StringList;
 
 /// A value that can be a field of an API type.
@@ -89,10 +90,6 @@ pub trait ListResource: Kind {
     fn items_mut(&mut self) -> &mut crate::List<Self::Item>;
     fn into_items(self) -> Vec<Self::Item>;
 }
-
-/// The list type of kinds that are never listed.
-#[derive(Clone, Default, PartialEq)]
-pub struct NoList<T>(std::marker::PhantomData<T>);
 
 /// A top-level kind behind a pointer. Implemented by generated code for every type with ObjectMeta.
 pub trait Object: Any + Send + Sync + std::fmt::Debug {

@@ -233,7 +233,8 @@ impl Field for MicroTime {
     fn json_read(&mut self, reader: &mut JsonReader<'_>) -> Result<(), JsonError> {
         *self = Self::default();
         if !reader.null()? {
-            *self = reader.string_for("v1.MicroTime")?.parse().map_err(|err: crate::time::ParseTimeError| JsonError::Value(err.to_string()))?;
+            *self =
+                reader.string_for("v1.MicroTime")?.parse().map_err(|err: crate::time::ParseTimeError| JsonError::Value(err.to_string()))?;
         }
         Ok(())
     }
@@ -259,7 +260,8 @@ impl Field for Duration {
     }
     fn json_read(&mut self, reader: &mut JsonReader<'_>) -> Result<(), JsonError> {
         if !reader.null()? {
-            *self = reader.string_for("string")?.parse().map_err(|err: crate::time::ParseDurationError| JsonError::Value(err.to_string()))?;
+            *self =
+                reader.string_for("string")?.parse().map_err(|err: crate::time::ParseDurationError| JsonError::Value(err.to_string()))?;
         }
         Ok(())
     }

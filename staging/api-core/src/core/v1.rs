@@ -2,8 +2,9 @@
 
 //! Types of core/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct AWSElasticBlockStoreVolumeSource {
@@ -13,7 +14,8 @@ pub struct AWSElasticBlockStoreVolumeSource {
     pub read_only: bool,
 }
 
-static AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "AWSElasticBlockStoreVolumeSource",
     full_name: "io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource",
     atomic: false,
@@ -76,14 +78,15 @@ pub struct Affinity {
     pub pod_anti_affinity: Option<Box<crate::core::v1::PodAntiAffinity>>,
 }
 
-static AFFINITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AFFINITY_SCHEMA: schema::Schema = schema::Schema {
     name: "Affinity",
     full_name: "io.k8s.api.core.v1.Affinity",
     atomic: false,
     fields: &[
-        schema::Field { json: "nodeAffinity", ty: schema::Type::Struct(<crate::core::v1::NodeAffinity as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "podAffinity", ty: schema::Type::Struct(<crate::core::v1::PodAffinity as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "podAntiAffinity", ty: schema::Type::Struct(<crate::core::v1::PodAntiAffinity as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeAffinity", ty: schema::Type::Struct(&crate::core::v1::NODE_AFFINITY_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podAffinity", ty: schema::Type::Struct(&crate::core::v1::POD_AFFINITY_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podAntiAffinity", ty: schema::Type::Struct(&crate::core::v1::POD_ANTI_AFFINITY_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -133,7 +136,8 @@ pub struct AppArmorProfile {
     pub localhost_profile: Option<String>,
 }
 
-static APP_ARMOR_PROFILE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static APP_ARMOR_PROFILE_SCHEMA: schema::Schema = schema::Schema {
     name: "AppArmorProfile",
     full_name: "io.k8s.api.core.v1.AppArmorProfile",
     atomic: false,
@@ -185,7 +189,8 @@ pub struct AttachedVolume {
     pub device_path: String,
 }
 
-static ATTACHED_VOLUME_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ATTACHED_VOLUME_SCHEMA: schema::Schema = schema::Schema {
     name: "AttachedVolume",
     full_name: "io.k8s.api.core.v1.AttachedVolume",
     atomic: false,
@@ -233,15 +238,16 @@ apimachinery::impl_message_field!(AttachedVolume);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct AvoidPods {
-    pub prefer_avoid_pods: List<crate::core::v1::PreferAvoidPodsEntry>,
+    pub prefer_avoid_pods: am::List<crate::core::v1::PreferAvoidPodsEntry>,
 }
 
-static AVOID_PODS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AVOID_PODS_SCHEMA: schema::Schema = schema::Schema {
     name: "AvoidPods",
     full_name: "io.k8s.api.core.v1.AvoidPods",
     atomic: false,
     fields: &[
-        schema::Field { json: "preferAvoidPods", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PreferAvoidPodsEntry as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "preferAvoidPods", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::PREFER_AVOID_PODS_ENTRY_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -287,7 +293,8 @@ pub struct AzureDiskVolumeSource {
     pub kind: Option<String>,
 }
 
-static AZURE_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AZURE_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "AzureDiskVolumeSource",
     full_name: "io.k8s.api.core.v1.AzureDiskVolumeSource",
     atomic: false,
@@ -361,7 +368,8 @@ pub struct AzureFilePersistentVolumeSource {
     pub secret_namespace: Option<String>,
 }
 
-static AZURE_FILE_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AZURE_FILE_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "AzureFilePersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.AzureFilePersistentVolumeSource",
     atomic: false,
@@ -424,7 +432,8 @@ pub struct AzureFileVolumeSource {
     pub read_only: bool,
 }
 
-static AZURE_FILE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AZURE_FILE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "AzureFileVolumeSource",
     full_name: "io.k8s.api.core.v1.AzureFileVolumeSource",
     atomic: false,
@@ -482,13 +491,14 @@ pub struct Binding {
     pub target: crate::core::v1::ObjectReference,
 }
 
-static BINDING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static BINDING_SCHEMA: schema::Schema = schema::Schema {
     name: "Binding",
     full_name: "io.k8s.api.core.v1.Binding",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -539,7 +549,7 @@ pub struct CSIPersistentVolumeSource {
     pub volume_handle: String,
     pub read_only: bool,
     pub fs_type: String,
-    pub volume_attributes: Map<String>,
+    pub volume_attributes: am::Map<String>,
     pub controller_publish_secret_ref: Option<Box<crate::core::v1::SecretReference>>,
     pub node_stage_secret_ref: Option<Box<crate::core::v1::SecretReference>>,
     pub node_publish_secret_ref: Option<Box<crate::core::v1::SecretReference>>,
@@ -547,7 +557,8 @@ pub struct CSIPersistentVolumeSource {
     pub node_expand_secret_ref: Option<Box<crate::core::v1::SecretReference>>,
 }
 
-static CSI_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.CSIPersistentVolumeSource",
     atomic: false,
@@ -557,11 +568,11 @@ static CSI_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "volumeAttributes", ty: schema::Type::Map(&schema::Type::String), number: 5, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "controllerPublishSecretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeStageSecretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodePublishSecretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "controllerExpandSecretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeExpandSecretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "controllerPublishSecretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeStageSecretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodePublishSecretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "controllerExpandSecretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeExpandSecretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -638,11 +649,12 @@ pub struct CSIVolumeSource {
     pub driver: String,
     pub read_only: Option<bool>,
     pub fs_type: Option<String>,
-    pub volume_attributes: Map<String>,
+    pub volume_attributes: am::Map<String>,
     pub node_publish_secret_ref: Option<Box<crate::core::v1::LocalObjectReference>>,
 }
 
-static CSI_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIVolumeSource",
     full_name: "io.k8s.api.core.v1.CSIVolumeSource",
     atomic: false,
@@ -651,7 +663,7 @@ static CSI_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "volumeAttributes", ty: schema::Type::Map(&schema::Type::String), number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodePublishSecretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodePublishSecretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -705,11 +717,12 @@ apimachinery::impl_message_field!(CSIVolumeSource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Capabilities {
-    pub add: List<String>,
-    pub drop: List<String>,
+    pub add: am::List<String>,
+    pub drop: am::List<String>,
 }
 
-static CAPABILITIES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CAPABILITIES_SCHEMA: schema::Schema = schema::Schema {
     name: "Capabilities",
     full_name: "io.k8s.api.core.v1.Capabilities",
     atomic: false,
@@ -757,7 +770,7 @@ apimachinery::impl_message_field!(Capabilities);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CephFSPersistentVolumeSource {
-    pub monitors: List<String>,
+    pub monitors: am::List<String>,
     pub path: String,
     pub user: String,
     pub secret_file: String,
@@ -765,7 +778,8 @@ pub struct CephFSPersistentVolumeSource {
     pub read_only: bool,
 }
 
-static CEPH_FS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CEPH_FS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CephFSPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.CephFSPersistentVolumeSource",
     atomic: false,
@@ -774,7 +788,7 @@ static CEPH_FS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema 
         schema::Field { json: "path", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "user", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "secretFile", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 6, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -833,7 +847,7 @@ apimachinery::impl_message_field!(CephFSPersistentVolumeSource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CephFSVolumeSource {
-    pub monitors: List<String>,
+    pub monitors: am::List<String>,
     pub path: String,
     pub user: String,
     pub secret_file: String,
@@ -841,7 +855,8 @@ pub struct CephFSVolumeSource {
     pub read_only: bool,
 }
 
-static CEPH_FS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CEPH_FS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CephFSVolumeSource",
     full_name: "io.k8s.api.core.v1.CephFSVolumeSource",
     atomic: false,
@@ -850,7 +865,7 @@ static CEPH_FS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "path", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "user", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "secretFile", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 6, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -915,7 +930,8 @@ pub struct CinderPersistentVolumeSource {
     pub secret_ref: Option<Box<crate::core::v1::SecretReference>>,
 }
 
-static CINDER_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CINDER_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CinderPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.CinderPersistentVolumeSource",
     atomic: false,
@@ -923,7 +939,7 @@ static CINDER_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "volumeID", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -979,7 +995,8 @@ pub struct CinderVolumeSource {
     pub secret_ref: Option<Box<crate::core::v1::LocalObjectReference>>,
 }
 
-static CINDER_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CINDER_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CinderVolumeSource",
     full_name: "io.k8s.api.core.v1.CinderVolumeSource",
     atomic: false,
@@ -987,7 +1004,7 @@ static CINDER_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "volumeID", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1040,7 +1057,8 @@ pub struct ClientIPConfig {
     pub timeout_seconds: Option<i32>,
 }
 
-static CLIENT_IP_CONFIG_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLIENT_IP_CONFIG_SCHEMA: schema::Schema = schema::Schema {
     name: "ClientIPConfig",
     full_name: "io.k8s.api.core.v1.ClientIPConfig",
     atomic: false,
@@ -1090,14 +1108,15 @@ pub struct ClusterTrustBundleProjection {
     pub path: String,
 }
 
-static CLUSTER_TRUST_BUNDLE_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_TRUST_BUNDLE_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterTrustBundleProjection",
     full_name: "io.k8s.api.core.v1.ClusterTrustBundleProjection",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "signerName", ty: schema::Type::String, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "labelSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "labelSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "path", ty: schema::Type::String, number: 4, required: true, ..schema::Field::BASE },
     ],
@@ -1159,7 +1178,8 @@ pub struct ComponentCondition {
     pub error: String,
 }
 
-static COMPONENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static COMPONENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "ComponentCondition",
     full_name: "io.k8s.api.core.v1.ComponentCondition",
     atomic: false,
@@ -1219,16 +1239,17 @@ apimachinery::impl_message_field!(ComponentCondition);
 pub struct ComponentStatus {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub conditions: List<crate::core::v1::ComponentCondition>,
+    pub conditions: am::List<crate::core::v1::ComponentCondition>,
 }
 
-static COMPONENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static COMPONENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ComponentStatus",
     full_name: "io.k8s.api.core.v1.ComponentStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ComponentCondition as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::COMPONENT_CONDITION_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -1277,16 +1298,17 @@ apimachinery::impl_resource!(ComponentStatus, crate::core::v1::ComponentStatusLi
 pub struct ComponentStatusList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::ComponentStatus>,
+    pub items: am::List<crate::core::v1::ComponentStatus>,
 }
 
-static COMPONENT_STATUS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static COMPONENT_STATUS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ComponentStatusList",
     full_name: "io.k8s.api.core.v1.ComponentStatusList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ComponentStatus as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::COMPONENT_STATUS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1336,16 +1358,17 @@ pub struct ConfigMap {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub immutable: Option<bool>,
-    pub data: Map<String>,
-    pub binary_data: Map<ByteString>,
+    pub data: am::Map<String>,
+    pub binary_data: am::Map<am::ByteString>,
 }
 
-static CONFIG_MAP_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONFIG_MAP_SCHEMA: schema::Schema = schema::Schema {
     name: "ConfigMap",
     full_name: "io.k8s.api.core.v1.ConfigMap",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "immutable", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "data", ty: schema::Type::Map(&schema::Type::String), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "binaryData", ty: schema::Type::Map(&schema::Type::Bytes), number: 3, omit_empty: true, ..schema::Field::BASE },
@@ -1407,12 +1430,13 @@ pub struct ConfigMapEnvSource {
     pub optional: Option<bool>,
 }
 
-static CONFIG_MAP_ENV_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONFIG_MAP_ENV_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ConfigMapEnvSource",
     full_name: "io.k8s.api.core.v1.ConfigMapEnvSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -1462,12 +1486,13 @@ pub struct ConfigMapKeySelector {
     pub optional: Option<bool>,
 }
 
-static CONFIG_MAP_KEY_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONFIG_MAP_KEY_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "ConfigMapKeySelector",
     full_name: "io.k8s.api.core.v1.ConfigMapKeySelector",
     atomic: true,
     fields: &[
-        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
         schema::Field { json: "key", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -1519,16 +1544,17 @@ apimachinery::impl_message_field!(ConfigMapKeySelector);
 pub struct ConfigMapList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::ConfigMap>,
+    pub items: am::List<crate::core::v1::ConfigMap>,
 }
 
-static CONFIG_MAP_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONFIG_MAP_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ConfigMapList",
     full_name: "io.k8s.api.core.v1.ConfigMapList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ConfigMap as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONFIG_MAP_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1582,7 +1608,8 @@ pub struct ConfigMapNodeConfigSource {
     pub kubelet_config_key: String,
 }
 
-static CONFIG_MAP_NODE_CONFIG_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONFIG_MAP_NODE_CONFIG_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ConfigMapNodeConfigSource",
     full_name: "io.k8s.api.core.v1.ConfigMapNodeConfigSource",
     atomic: false,
@@ -1646,17 +1673,18 @@ apimachinery::impl_message_field!(ConfigMapNodeConfigSource);
 #[derive(Clone, Default, PartialEq)]
 pub struct ConfigMapProjection {
     pub local_object_reference: crate::core::v1::LocalObjectReference,
-    pub items: List<crate::core::v1::KeyToPath>,
+    pub items: am::List<crate::core::v1::KeyToPath>,
     pub optional: Option<bool>,
 }
 
-static CONFIG_MAP_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONFIG_MAP_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
     name: "ConfigMapProjection",
     full_name: "io.k8s.api.core.v1.ConfigMapProjection",
     atomic: false,
     fields: &[
-        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::KeyToPath as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::KEY_TO_PATH_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -1706,18 +1734,19 @@ apimachinery::impl_message_field!(ConfigMapProjection);
 #[derive(Clone, Default, PartialEq)]
 pub struct ConfigMapVolumeSource {
     pub local_object_reference: crate::core::v1::LocalObjectReference,
-    pub items: List<crate::core::v1::KeyToPath>,
+    pub items: am::List<crate::core::v1::KeyToPath>,
     pub default_mode: Option<i32>,
     pub optional: Option<bool>,
 }
 
-static CONFIG_MAP_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONFIG_MAP_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ConfigMapVolumeSource",
     full_name: "io.k8s.api.core.v1.ConfigMapVolumeSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::KeyToPath as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::KEY_TO_PATH_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "defaultMode", ty: schema::Type::Int32, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -1773,18 +1802,18 @@ apimachinery::impl_message_field!(ConfigMapVolumeSource);
 pub struct Container {
     pub name: String,
     pub image: String,
-    pub command: List<String>,
-    pub args: List<String>,
+    pub command: am::List<String>,
+    pub args: am::List<String>,
     pub working_dir: String,
-    pub ports: List<crate::core::v1::ContainerPort>,
-    pub env_from: List<crate::core::v1::EnvFromSource>,
-    pub env: List<crate::core::v1::EnvVar>,
+    pub ports: am::List<crate::core::v1::ContainerPort>,
+    pub env_from: am::List<crate::core::v1::EnvFromSource>,
+    pub env: am::List<crate::core::v1::EnvVar>,
     pub resources: crate::core::v1::ResourceRequirements,
-    pub resize_policy: List<crate::core::v1::ContainerResizePolicy>,
+    pub resize_policy: am::List<crate::core::v1::ContainerResizePolicy>,
     pub restart_policy: Option<String>,
-    pub restart_policy_rules: List<crate::core::v1::ContainerRestartRule>,
-    pub volume_mounts: List<crate::core::v1::VolumeMount>,
-    pub volume_devices: List<crate::core::v1::VolumeDevice>,
+    pub restart_policy_rules: am::List<crate::core::v1::ContainerRestartRule>,
+    pub volume_mounts: am::List<crate::core::v1::VolumeMount>,
+    pub volume_devices: am::List<crate::core::v1::VolumeDevice>,
     pub liveness_probe: Option<Box<crate::core::v1::Probe>>,
     pub readiness_probe: Option<Box<crate::core::v1::Probe>>,
     pub startup_probe: Option<Box<crate::core::v1::Probe>>,
@@ -1798,7 +1827,8 @@ pub struct Container {
     pub tty: bool,
 }
 
-static CONTAINER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_SCHEMA: schema::Schema = schema::Schema {
     name: "Container",
     full_name: "io.k8s.api.core.v1.Container",
     atomic: false,
@@ -1808,23 +1838,23 @@ static CONTAINER_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "command", ty: schema::Type::List(&schema::Type::String), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "args", ty: schema::Type::List(&schema::Type::String), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "workingDir", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerPort as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["containerPort","protocol"], patch_merge_key: "containerPort", ..schema::Field::BASE },
-        schema::Field { json: "envFrom", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EnvFromSource as wire::Message>::SCHEMA)), number: 19, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "env", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EnvVar as wire::Message>::SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::Struct(<crate::core::v1::ResourceRequirements as wire::Message>::SCHEMA), number: 8, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resizePolicy", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerResizePolicy as wire::Message>::SCHEMA)), number: 23, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_PORT_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["containerPort","protocol"], patch_merge_key: "containerPort", ..schema::Field::BASE },
+        schema::Field { json: "envFrom", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENV_FROM_SOURCE_SCHEMA)), number: 19, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "env", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENV_VAR_SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_REQUIREMENTS_SCHEMA), number: 8, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resizePolicy", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_RESIZE_POLICY_SCHEMA)), number: 23, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "restartPolicy", ty: schema::Type::String, number: 24, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "restartPolicyRules", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerRestartRule as wire::Message>::SCHEMA)), number: 25, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "volumeMounts", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::VolumeMount as wire::Message>::SCHEMA)), number: 9, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["mountPath"], patch_merge_key: "mountPath", ..schema::Field::BASE },
-        schema::Field { json: "volumeDevices", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::VolumeDevice as wire::Message>::SCHEMA)), number: 21, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["devicePath"], patch_merge_key: "devicePath", ..schema::Field::BASE },
-        schema::Field { json: "livenessProbe", ty: schema::Type::Struct(<crate::core::v1::Probe as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "readinessProbe", ty: schema::Type::Struct(<crate::core::v1::Probe as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "startupProbe", ty: schema::Type::Struct(<crate::core::v1::Probe as wire::Message>::SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "lifecycle", ty: schema::Type::Struct(<crate::core::v1::Lifecycle as wire::Message>::SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "restartPolicyRules", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_RESTART_RULE_SCHEMA)), number: 25, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "volumeMounts", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::VOLUME_MOUNT_SCHEMA)), number: 9, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["mountPath"], patch_merge_key: "mountPath", ..schema::Field::BASE },
+        schema::Field { json: "volumeDevices", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::VOLUME_DEVICE_SCHEMA)), number: 21, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["devicePath"], patch_merge_key: "devicePath", ..schema::Field::BASE },
+        schema::Field { json: "livenessProbe", ty: schema::Type::Struct(&crate::core::v1::PROBE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "readinessProbe", ty: schema::Type::Struct(&crate::core::v1::PROBE_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "startupProbe", ty: schema::Type::Struct(&crate::core::v1::PROBE_SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "lifecycle", ty: schema::Type::Struct(&crate::core::v1::LIFECYCLE_SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminationMessagePath", ty: schema::Type::String, number: 13, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminationMessagePolicy", ty: schema::Type::String, number: 20, omit_empty: true, enum_values: &["File", "FallbackToLogsOnError"], ..schema::Field::BASE },
         schema::Field { json: "imagePullPolicy", ty: schema::Type::String, number: 14, omit_empty: true, enum_values: &["Always", "Never", "IfNotPresent"], ..schema::Field::BASE },
-        schema::Field { json: "securityContext", ty: schema::Type::Struct(<crate::core::v1::SecurityContext as wire::Message>::SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "securityContext", ty: schema::Type::Struct(&crate::core::v1::SECURITY_CONTEXT_SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "stdin", ty: schema::Type::Bool, number: 16, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "stdinOnce", ty: schema::Type::Bool, number: 17, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "tty", ty: schema::Type::Bool, number: 18, omit_empty: true, ..schema::Field::BASE },
@@ -1966,7 +1996,8 @@ pub struct ContainerExtendedResourceRequest {
     pub request_name: String,
 }
 
-static CONTAINER_EXTENDED_RESOURCE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_EXTENDED_RESOURCE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerExtendedResourceRequest",
     full_name: "io.k8s.api.core.v1.ContainerExtendedResourceRequest",
     atomic: false,
@@ -2019,11 +2050,12 @@ apimachinery::impl_message_field!(ContainerExtendedResourceRequest);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ContainerImage {
-    pub names: List<String>,
+    pub names: am::List<String>,
     pub size_bytes: i64,
 }
 
-static CONTAINER_IMAGE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_IMAGE_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerImage",
     full_name: "io.k8s.api.core.v1.ContainerImage",
     atomic: false,
@@ -2078,7 +2110,8 @@ pub struct ContainerPort {
     pub host_ip: String,
 }
 
-static CONTAINER_PORT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_PORT_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerPort",
     full_name: "io.k8s.api.core.v1.ContainerPort",
     atomic: false,
@@ -2145,7 +2178,8 @@ pub struct ContainerResizePolicy {
     pub restart_policy: String,
 }
 
-static CONTAINER_RESIZE_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_RESIZE_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerResizePolicy",
     full_name: "io.k8s.api.core.v1.ContainerResizePolicy",
     atomic: false,
@@ -2197,13 +2231,14 @@ pub struct ContainerRestartRule {
     pub exit_codes: Option<Box<crate::core::v1::ContainerRestartRuleOnExitCodes>>,
 }
 
-static CONTAINER_RESTART_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_RESTART_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerRestartRule",
     full_name: "io.k8s.api.core.v1.ContainerRestartRule",
     atomic: false,
     fields: &[
         schema::Field { json: "action", ty: schema::Type::String, number: 1, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "exitCodes", ty: schema::Type::Struct(<crate::core::v1::ContainerRestartRuleOnExitCodes as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "exitCodes", ty: schema::Type::Struct(&crate::core::v1::CONTAINER_RESTART_RULE_ON_EXIT_CODES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2246,10 +2281,11 @@ apimachinery::impl_message_field!(ContainerRestartRule);
 #[derive(Clone, Default, PartialEq)]
 pub struct ContainerRestartRuleOnExitCodes {
     pub operator: String,
-    pub values: List<i32>,
+    pub values: am::List<i32>,
 }
 
-static CONTAINER_RESTART_RULE_ON_EXIT_CODES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_RESTART_RULE_ON_EXIT_CODES_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerRestartRuleOnExitCodes",
     full_name: "io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes",
     atomic: false,
@@ -2302,14 +2338,15 @@ pub struct ContainerState {
     pub terminated: Option<Box<crate::core::v1::ContainerStateTerminated>>,
 }
 
-static CONTAINER_STATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_STATE_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerState",
     full_name: "io.k8s.api.core.v1.ContainerState",
     atomic: false,
     fields: &[
-        schema::Field { json: "waiting", ty: schema::Type::Struct(<crate::core::v1::ContainerStateWaiting as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "running", ty: schema::Type::Struct(<crate::core::v1::ContainerStateRunning as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "terminated", ty: schema::Type::Struct(<crate::core::v1::ContainerStateTerminated as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "waiting", ty: schema::Type::Struct(&crate::core::v1::CONTAINER_STATE_WAITING_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "running", ty: schema::Type::Struct(&crate::core::v1::CONTAINER_STATE_RUNNING_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "terminated", ty: schema::Type::Struct(&crate::core::v1::CONTAINER_STATE_TERMINATED_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2355,10 +2392,11 @@ apimachinery::impl_message_field!(ContainerState);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ContainerStateRunning {
-    pub started_at: Time,
+    pub started_at: am::Time,
 }
 
-static CONTAINER_STATE_RUNNING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_STATE_RUNNING_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerStateRunning",
     full_name: "io.k8s.api.core.v1.ContainerStateRunning",
     atomic: false,
@@ -2405,12 +2443,13 @@ pub struct ContainerStateTerminated {
     pub signal: i32,
     pub reason: String,
     pub message: String,
-    pub started_at: Time,
-    pub finished_at: Time,
+    pub started_at: am::Time,
+    pub finished_at: am::Time,
     pub container_id: String,
 }
 
-static CONTAINER_STATE_TERMINATED_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_STATE_TERMINATED_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerStateTerminated",
     full_name: "io.k8s.api.core.v1.ContainerStateTerminated",
     atomic: false,
@@ -2487,7 +2526,8 @@ pub struct ContainerStateWaiting {
     pub message: String,
 }
 
-static CONTAINER_STATE_WAITING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_STATE_WAITING_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerStateWaiting",
     full_name: "io.k8s.api.core.v1.ContainerStateWaiting",
     atomic: false,
@@ -2544,22 +2584,23 @@ pub struct ContainerStatus {
     pub image_id: String,
     pub container_id: String,
     pub started: Option<bool>,
-    pub allocated_resources: Map<Quantity>,
+    pub allocated_resources: am::Map<am::Quantity>,
     pub resources: Option<Box<crate::core::v1::ResourceRequirements>>,
-    pub volume_mounts: List<crate::core::v1::VolumeMountStatus>,
+    pub volume_mounts: am::List<crate::core::v1::VolumeMountStatus>,
     pub user: Option<Box<crate::core::v1::ContainerUser>>,
-    pub allocated_resources_status: List<crate::core::v1::ResourceStatus>,
+    pub allocated_resources_status: am::List<crate::core::v1::ResourceStatus>,
     pub stop_signal: Option<String>,
 }
 
-static CONTAINER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerStatus",
     full_name: "io.k8s.api.core.v1.ContainerStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "state", ty: schema::Type::Struct(<crate::core::v1::ContainerState as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "lastState", ty: schema::Type::Struct(<crate::core::v1::ContainerState as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "state", ty: schema::Type::Struct(&crate::core::v1::CONTAINER_STATE_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "lastState", ty: schema::Type::Struct(&crate::core::v1::CONTAINER_STATE_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "ready", ty: schema::Type::Bool, number: 4, required: true, ..schema::Field::BASE },
         schema::Field { json: "restartCount", ty: schema::Type::Int32, number: 5, required: true, ..schema::Field::BASE },
         schema::Field { json: "image", ty: schema::Type::String, number: 6, required: true, ..schema::Field::BASE },
@@ -2567,10 +2608,10 @@ static CONTAINER_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "containerID", ty: schema::Type::String, number: 8, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "started", ty: schema::Type::Bool, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allocatedResources", ty: schema::Type::Map(&schema::Type::Quantity), number: 10, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::Struct(<crate::core::v1::ResourceRequirements as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "volumeMounts", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::VolumeMountStatus as wire::Message>::SCHEMA)), number: 12, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["mountPath"], patch_merge_key: "mountPath", ..schema::Field::BASE },
-        schema::Field { json: "user", ty: schema::Type::Struct(<crate::core::v1::ContainerUser as wire::Message>::SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "allocatedResourcesStatus", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ResourceStatus as wire::Message>::SCHEMA)), number: 14, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_REQUIREMENTS_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "volumeMounts", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::VOLUME_MOUNT_STATUS_SCHEMA)), number: 12, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["mountPath"], patch_merge_key: "mountPath", ..schema::Field::BASE },
+        schema::Field { json: "user", ty: schema::Type::Struct(&crate::core::v1::CONTAINER_USER_SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "allocatedResourcesStatus", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::RESOURCE_STATUS_SCHEMA)), number: 14, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
         schema::Field { json: "stopSignal", ty: schema::Type::String, number: 15, pointer: true, omit_empty: true, enum_values: &["SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO", "SIGIOT", "SIGKILL", "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGSEGV", "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM", "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU", "SIGXFSZ", "SIGRTMIN", "SIGRTMIN+1", "SIGRTMIN+2", "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5", "SIGRTMIN+6", "SIGRTMIN+7", "SIGRTMIN+8", "SIGRTMIN+9", "SIGRTMIN+10", "SIGRTMIN+11", "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMAX-14", "SIGRTMAX-13", "SIGRTMAX-12", "SIGRTMAX-11", "SIGRTMAX-10", "SIGRTMAX-9", "SIGRTMAX-8", "SIGRTMAX-7", "SIGRTMAX-6", "SIGRTMAX-5", "SIGRTMAX-4", "SIGRTMAX-3", "SIGRTMAX-2", "SIGRTMAX-1", "SIGRTMAX"], ..schema::Field::BASE },
     ],
 };
@@ -2668,12 +2709,13 @@ pub struct ContainerUser {
     pub linux: Option<Box<crate::core::v1::LinuxContainerUser>>,
 }
 
-static CONTAINER_USER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_USER_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerUser",
     full_name: "io.k8s.api.core.v1.ContainerUser",
     atomic: false,
     fields: &[
-        schema::Field { json: "linux", ty: schema::Type::Struct(<crate::core::v1::LinuxContainerUser as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "linux", ty: schema::Type::Struct(&crate::core::v1::LINUX_CONTAINER_USER_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2714,7 +2756,8 @@ pub struct DaemonEndpoint {
     pub port: i32,
 }
 
-static DAEMON_ENDPOINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_ENDPOINT_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonEndpoint",
     full_name: "io.k8s.api.core.v1.DaemonEndpoint",
     atomic: false,
@@ -2757,15 +2800,16 @@ apimachinery::impl_message_field!(DaemonEndpoint);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DownwardAPIProjection {
-    pub items: List<crate::core::v1::DownwardAPIVolumeFile>,
+    pub items: am::List<crate::core::v1::DownwardAPIVolumeFile>,
 }
 
-static DOWNWARD_API_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DOWNWARD_API_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
     name: "DownwardAPIProjection",
     full_name: "io.k8s.api.core.v1.DownwardAPIProjection",
     atomic: false,
     fields: &[
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::DownwardAPIVolumeFile as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::DOWNWARD_API_VOLUME_FILE_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -2809,14 +2853,15 @@ pub struct DownwardAPIVolumeFile {
     pub mode: Option<i32>,
 }
 
-static DOWNWARD_API_VOLUME_FILE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DOWNWARD_API_VOLUME_FILE_SCHEMA: schema::Schema = schema::Schema {
     name: "DownwardAPIVolumeFile",
     full_name: "io.k8s.api.core.v1.DownwardAPIVolumeFile",
     atomic: false,
     fields: &[
         schema::Field { json: "path", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "fieldRef", ty: schema::Type::Struct(<crate::core::v1::ObjectFieldSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resourceFieldRef", ty: schema::Type::Struct(<crate::core::v1::ResourceFieldSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "fieldRef", ty: schema::Type::Struct(&crate::core::v1::OBJECT_FIELD_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceFieldRef", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_FIELD_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "mode", ty: schema::Type::Int32, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -2867,16 +2912,17 @@ apimachinery::impl_message_field!(DownwardAPIVolumeFile);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DownwardAPIVolumeSource {
-    pub items: List<crate::core::v1::DownwardAPIVolumeFile>,
+    pub items: am::List<crate::core::v1::DownwardAPIVolumeFile>,
     pub default_mode: Option<i32>,
 }
 
-static DOWNWARD_API_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DOWNWARD_API_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "DownwardAPIVolumeSource",
     full_name: "io.k8s.api.core.v1.DownwardAPIVolumeSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::DownwardAPIVolumeFile as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::DOWNWARD_API_VOLUME_FILE_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "defaultMode", ty: schema::Type::Int32, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -2920,10 +2966,11 @@ apimachinery::impl_message_field!(DownwardAPIVolumeSource);
 #[derive(Clone, Default, PartialEq)]
 pub struct EmptyDirVolumeSource {
     pub medium: String,
-    pub size_limit: Option<Quantity>,
+    pub size_limit: Option<am::Quantity>,
 }
 
-static EMPTY_DIR_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EMPTY_DIR_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "EmptyDirVolumeSource",
     full_name: "io.k8s.api.core.v1.EmptyDirVolumeSource",
     atomic: false,
@@ -2977,7 +3024,8 @@ pub struct EndpointAddress {
     pub target_ref: Option<Box<crate::core::v1::ObjectReference>>,
 }
 
-static ENDPOINT_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointAddress",
     full_name: "io.k8s.api.core.v1.EndpointAddress",
     atomic: true,
@@ -2985,7 +3033,7 @@ static ENDPOINT_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "ip", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "hostname", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "nodeName", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "targetRef", ty: schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "targetRef", ty: schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -3041,7 +3089,8 @@ pub struct EndpointPort {
     pub app_protocol: Option<String>,
 }
 
-static ENDPOINT_PORT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_PORT_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointPort",
     full_name: "io.k8s.api.core.v1.EndpointPort",
     atomic: true,
@@ -3099,19 +3148,20 @@ apimachinery::impl_message_field!(EndpointPort);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct EndpointSubset {
-    pub addresses: List<crate::core::v1::EndpointAddress>,
-    pub not_ready_addresses: List<crate::core::v1::EndpointAddress>,
-    pub ports: List<crate::core::v1::EndpointPort>,
+    pub addresses: am::List<crate::core::v1::EndpointAddress>,
+    pub not_ready_addresses: am::List<crate::core::v1::EndpointAddress>,
+    pub ports: am::List<crate::core::v1::EndpointPort>,
 }
 
-static ENDPOINT_SUBSET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_SUBSET_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointSubset",
     full_name: "io.k8s.api.core.v1.EndpointSubset",
     atomic: false,
     fields: &[
-        schema::Field { json: "addresses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EndpointAddress as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "notReadyAddresses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EndpointAddress as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EndpointPort as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "addresses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENDPOINT_ADDRESS_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "notReadyAddresses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENDPOINT_ADDRESS_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENDPOINT_PORT_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -3159,16 +3209,17 @@ apimachinery::impl_message_field!(EndpointSubset);
 pub struct Endpoints {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub subsets: List<crate::core::v1::EndpointSubset>,
+    pub subsets: am::List<crate::core::v1::EndpointSubset>,
 }
 
-static ENDPOINTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINTS_SCHEMA: schema::Schema = schema::Schema {
     name: "Endpoints",
     full_name: "io.k8s.api.core.v1.Endpoints",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "subsets", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EndpointSubset as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "subsets", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENDPOINT_SUBSET_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -3217,16 +3268,17 @@ apimachinery::impl_resource!(Endpoints, crate::core::v1::EndpointsList, "", "v1"
 pub struct EndpointsList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::Endpoints>,
+    pub items: am::List<crate::core::v1::Endpoints>,
 }
 
-static ENDPOINTS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINTS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointsList",
     full_name: "io.k8s.api.core.v1.EndpointsList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Endpoints as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENDPOINTS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -3278,14 +3330,15 @@ pub struct EnvFromSource {
     pub secret_ref: Option<Box<crate::core::v1::SecretEnvSource>>,
 }
 
-static ENV_FROM_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENV_FROM_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "EnvFromSource",
     full_name: "io.k8s.api.core.v1.EnvFromSource",
     atomic: false,
     fields: &[
         schema::Field { json: "prefix", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "configMapRef", ty: schema::Type::Struct(<crate::core::v1::ConfigMapEnvSource as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::SecretEnvSource as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "configMapRef", ty: schema::Type::Struct(&crate::core::v1::CONFIG_MAP_ENV_SOURCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_ENV_SOURCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -3336,14 +3389,15 @@ pub struct EnvVar {
     pub value_from: Option<Box<crate::core::v1::EnvVarSource>>,
 }
 
-static ENV_VAR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENV_VAR_SCHEMA: schema::Schema = schema::Schema {
     name: "EnvVar",
     full_name: "io.k8s.api.core.v1.EnvVar",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "value", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "valueFrom", ty: schema::Type::Struct(<crate::core::v1::EnvVarSource as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "valueFrom", ty: schema::Type::Struct(&crate::core::v1::ENV_VAR_SOURCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -3396,16 +3450,17 @@ pub struct EnvVarSource {
     pub file_key_ref: Option<Box<crate::core::v1::FileKeySelector>>,
 }
 
-static ENV_VAR_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENV_VAR_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "EnvVarSource",
     full_name: "io.k8s.api.core.v1.EnvVarSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "fieldRef", ty: schema::Type::Struct(<crate::core::v1::ObjectFieldSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resourceFieldRef", ty: schema::Type::Struct(<crate::core::v1::ResourceFieldSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "configMapKeyRef", ty: schema::Type::Struct(<crate::core::v1::ConfigMapKeySelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretKeyRef", ty: schema::Type::Struct(<crate::core::v1::SecretKeySelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "fileKeyRef", ty: schema::Type::Struct(<crate::core::v1::FileKeySelector as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "fieldRef", ty: schema::Type::Struct(&crate::core::v1::OBJECT_FIELD_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceFieldRef", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_FIELD_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "configMapKeyRef", ty: schema::Type::Struct(&crate::core::v1::CONFIG_MAP_KEY_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretKeyRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_KEY_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "fileKeyRef", ty: schema::Type::Struct(&crate::core::v1::FILE_KEY_SELECTOR_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -3463,12 +3518,13 @@ pub struct EphemeralContainer {
     pub target_container_name: String,
 }
 
-static EPHEMERAL_CONTAINER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EPHEMERAL_CONTAINER_SCHEMA: schema::Schema = schema::Schema {
     name: "EphemeralContainer",
     full_name: "io.k8s.api.core.v1.EphemeralContainer",
     atomic: false,
     fields: &[
-        schema::Field { json: "EphemeralContainerCommon", ty: schema::Type::Struct(<crate::core::v1::EphemeralContainerCommon as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "EphemeralContainerCommon", ty: schema::Type::Struct(&crate::core::v1::EPHEMERAL_CONTAINER_COMMON_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
         schema::Field { json: "targetContainerName", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -3515,18 +3571,18 @@ apimachinery::impl_message_field!(EphemeralContainer);
 pub struct EphemeralContainerCommon {
     pub name: String,
     pub image: String,
-    pub command: List<String>,
-    pub args: List<String>,
+    pub command: am::List<String>,
+    pub args: am::List<String>,
     pub working_dir: String,
-    pub ports: List<crate::core::v1::ContainerPort>,
-    pub env_from: List<crate::core::v1::EnvFromSource>,
-    pub env: List<crate::core::v1::EnvVar>,
+    pub ports: am::List<crate::core::v1::ContainerPort>,
+    pub env_from: am::List<crate::core::v1::EnvFromSource>,
+    pub env: am::List<crate::core::v1::EnvVar>,
     pub resources: crate::core::v1::ResourceRequirements,
-    pub resize_policy: List<crate::core::v1::ContainerResizePolicy>,
+    pub resize_policy: am::List<crate::core::v1::ContainerResizePolicy>,
     pub restart_policy: Option<String>,
-    pub restart_policy_rules: List<crate::core::v1::ContainerRestartRule>,
-    pub volume_mounts: List<crate::core::v1::VolumeMount>,
-    pub volume_devices: List<crate::core::v1::VolumeDevice>,
+    pub restart_policy_rules: am::List<crate::core::v1::ContainerRestartRule>,
+    pub volume_mounts: am::List<crate::core::v1::VolumeMount>,
+    pub volume_devices: am::List<crate::core::v1::VolumeDevice>,
     pub liveness_probe: Option<Box<crate::core::v1::Probe>>,
     pub readiness_probe: Option<Box<crate::core::v1::Probe>>,
     pub startup_probe: Option<Box<crate::core::v1::Probe>>,
@@ -3540,7 +3596,8 @@ pub struct EphemeralContainerCommon {
     pub tty: bool,
 }
 
-static EPHEMERAL_CONTAINER_COMMON_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EPHEMERAL_CONTAINER_COMMON_SCHEMA: schema::Schema = schema::Schema {
     name: "EphemeralContainerCommon",
     full_name: "io.k8s.api.core.v1.EphemeralContainerCommon",
     atomic: false,
@@ -3550,23 +3607,23 @@ static EPHEMERAL_CONTAINER_COMMON_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "command", ty: schema::Type::List(&schema::Type::String), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "args", ty: schema::Type::List(&schema::Type::String), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "workingDir", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerPort as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["containerPort","protocol"], patch_merge_key: "containerPort", ..schema::Field::BASE },
-        schema::Field { json: "envFrom", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EnvFromSource as wire::Message>::SCHEMA)), number: 19, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "env", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EnvVar as wire::Message>::SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::Struct(<crate::core::v1::ResourceRequirements as wire::Message>::SCHEMA), number: 8, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resizePolicy", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerResizePolicy as wire::Message>::SCHEMA)), number: 23, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_PORT_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["containerPort","protocol"], patch_merge_key: "containerPort", ..schema::Field::BASE },
+        schema::Field { json: "envFrom", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENV_FROM_SOURCE_SCHEMA)), number: 19, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "env", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ENV_VAR_SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_REQUIREMENTS_SCHEMA), number: 8, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resizePolicy", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_RESIZE_POLICY_SCHEMA)), number: 23, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "restartPolicy", ty: schema::Type::String, number: 24, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "restartPolicyRules", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerRestartRule as wire::Message>::SCHEMA)), number: 25, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "volumeMounts", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::VolumeMount as wire::Message>::SCHEMA)), number: 9, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["mountPath"], patch_merge_key: "mountPath", ..schema::Field::BASE },
-        schema::Field { json: "volumeDevices", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::VolumeDevice as wire::Message>::SCHEMA)), number: 21, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["devicePath"], patch_merge_key: "devicePath", ..schema::Field::BASE },
-        schema::Field { json: "livenessProbe", ty: schema::Type::Struct(<crate::core::v1::Probe as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "readinessProbe", ty: schema::Type::Struct(<crate::core::v1::Probe as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "startupProbe", ty: schema::Type::Struct(<crate::core::v1::Probe as wire::Message>::SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "lifecycle", ty: schema::Type::Struct(<crate::core::v1::Lifecycle as wire::Message>::SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "restartPolicyRules", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_RESTART_RULE_SCHEMA)), number: 25, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "volumeMounts", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::VOLUME_MOUNT_SCHEMA)), number: 9, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["mountPath"], patch_merge_key: "mountPath", ..schema::Field::BASE },
+        schema::Field { json: "volumeDevices", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::VOLUME_DEVICE_SCHEMA)), number: 21, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["devicePath"], patch_merge_key: "devicePath", ..schema::Field::BASE },
+        schema::Field { json: "livenessProbe", ty: schema::Type::Struct(&crate::core::v1::PROBE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "readinessProbe", ty: schema::Type::Struct(&crate::core::v1::PROBE_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "startupProbe", ty: schema::Type::Struct(&crate::core::v1::PROBE_SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "lifecycle", ty: schema::Type::Struct(&crate::core::v1::LIFECYCLE_SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminationMessagePath", ty: schema::Type::String, number: 13, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminationMessagePolicy", ty: schema::Type::String, number: 20, omit_empty: true, enum_values: &["File", "FallbackToLogsOnError"], ..schema::Field::BASE },
         schema::Field { json: "imagePullPolicy", ty: schema::Type::String, number: 14, omit_empty: true, enum_values: &["Always", "Never", "IfNotPresent"], ..schema::Field::BASE },
-        schema::Field { json: "securityContext", ty: schema::Type::Struct(<crate::core::v1::SecurityContext as wire::Message>::SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "securityContext", ty: schema::Type::Struct(&crate::core::v1::SECURITY_CONTEXT_SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "stdin", ty: schema::Type::Bool, number: 16, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "stdinOnce", ty: schema::Type::Bool, number: 17, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "tty", ty: schema::Type::Bool, number: 18, omit_empty: true, ..schema::Field::BASE },
@@ -3706,12 +3763,13 @@ pub struct EphemeralVolumeSource {
     pub volume_claim_template: Option<Box<crate::core::v1::PersistentVolumeClaimTemplate>>,
 }
 
-static EPHEMERAL_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EPHEMERAL_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "EphemeralVolumeSource",
     full_name: "io.k8s.api.core.v1.EphemeralVolumeSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "volumeClaimTemplate", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeClaimTemplate as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "volumeClaimTemplate", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_CLAIM_TEMPLATE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -3755,11 +3813,11 @@ pub struct Event {
     pub reason: String,
     pub message: String,
     pub source: crate::core::v1::EventSource,
-    pub first_timestamp: Time,
-    pub last_timestamp: Time,
+    pub first_timestamp: am::Time,
+    pub last_timestamp: am::Time,
     pub count: i32,
     pub type_: String,
-    pub event_time: MicroTime,
+    pub event_time: am::MicroTime,
     pub series: Option<Box<crate::core::v1::EventSeries>>,
     pub action: String,
     pub related: Option<Box<crate::core::v1::ObjectReference>>,
@@ -3767,24 +3825,25 @@ pub struct Event {
     pub reporting_instance: String,
 }
 
-static EVENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVENT_SCHEMA: schema::Schema = schema::Schema {
     name: "Event",
     full_name: "io.k8s.api.core.v1.Event",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "involvedObject", ty: schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "involvedObject", ty: schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "reason", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "message", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "source", ty: schema::Type::Struct(<crate::core::v1::EventSource as wire::Message>::SCHEMA), number: 5, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "source", ty: schema::Type::Struct(&crate::core::v1::EVENT_SOURCE_SCHEMA), number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "firstTimestamp", ty: schema::Type::Time, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "lastTimestamp", ty: schema::Type::Time, number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "count", ty: schema::Type::Int32, number: 8, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "type", ty: schema::Type::String, number: 9, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "eventTime", ty: schema::Type::MicroTime, number: 10, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "series", ty: schema::Type::Struct(<crate::core::v1::EventSeries as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "series", ty: schema::Type::Struct(&crate::core::v1::EVENT_SERIES_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "action", ty: schema::Type::String, number: 12, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "related", ty: schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "related", ty: schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reportingComponent", ty: schema::Type::String, number: 14, ..schema::Field::BASE },
         schema::Field { json: "reportingInstance", ty: schema::Type::String, number: 15, ..schema::Field::BASE },
     ],
@@ -3887,16 +3946,17 @@ apimachinery::impl_resource!(Event, crate::core::v1::EventList, "", "v1", "Event
 pub struct EventList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::Event>,
+    pub items: am::List<crate::core::v1::Event>,
 }
 
-static EVENT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVENT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "EventList",
     full_name: "io.k8s.api.core.v1.EventList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Event as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::EVENT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -3944,10 +4004,11 @@ apimachinery::impl_list!(EventList, crate::core::v1::Event);
 #[derive(Clone, Default, PartialEq)]
 pub struct EventSeries {
     pub count: i32,
-    pub last_observed_time: MicroTime,
+    pub last_observed_time: am::MicroTime,
 }
 
-static EVENT_SERIES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVENT_SERIES_SCHEMA: schema::Schema = schema::Schema {
     name: "EventSeries",
     full_name: "io.k8s.api.core.v1.EventSeries",
     atomic: false,
@@ -3999,7 +4060,8 @@ pub struct EventSource {
     pub host: String,
 }
 
-static EVENT_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVENT_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "EventSource",
     full_name: "io.k8s.api.core.v1.EventSource",
     atomic: false,
@@ -4047,10 +4109,11 @@ apimachinery::impl_message_field!(EventSource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ExecAction {
-    pub command: List<String>,
+    pub command: am::List<String>,
 }
 
-static EXEC_ACTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXEC_ACTION_SCHEMA: schema::Schema = schema::Schema {
     name: "ExecAction",
     full_name: "io.k8s.api.core.v1.ExecAction",
     atomic: false,
@@ -4093,14 +4156,15 @@ apimachinery::impl_message_field!(ExecAction);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct FCVolumeSource {
-    pub target_wwns: List<String>,
+    pub target_wwns: am::List<String>,
     pub lun: Option<i32>,
     pub fs_type: String,
     pub read_only: bool,
-    pub wwids: List<String>,
+    pub wwids: am::List<String>,
 }
 
-static FC_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FC_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "FCVolumeSource",
     full_name: "io.k8s.api.core.v1.FCVolumeSource",
     atomic: false,
@@ -4169,7 +4233,8 @@ pub struct FileKeySelector {
     pub optional: Option<bool>,
 }
 
-static FILE_KEY_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FILE_KEY_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "FileKeySelector",
     full_name: "io.k8s.api.core.v1.FileKeySelector",
     atomic: true,
@@ -4231,17 +4296,18 @@ pub struct FlexPersistentVolumeSource {
     pub fs_type: String,
     pub secret_ref: Option<Box<crate::core::v1::SecretReference>>,
     pub read_only: bool,
-    pub options: Map<String>,
+    pub options: am::Map<String>,
 }
 
-static FLEX_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLEX_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "FlexPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.FlexPersistentVolumeSource",
     atomic: false,
     fields: &[
         schema::Field { json: "driver", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "options", ty: schema::Type::Map(&schema::Type::String), number: 5, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -4301,17 +4367,18 @@ pub struct FlexVolumeSource {
     pub fs_type: String,
     pub secret_ref: Option<Box<crate::core::v1::LocalObjectReference>>,
     pub read_only: bool,
-    pub options: Map<String>,
+    pub options: am::Map<String>,
 }
 
-static FLEX_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLEX_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "FlexVolumeSource",
     full_name: "io.k8s.api.core.v1.FlexVolumeSource",
     atomic: false,
     fields: &[
         schema::Field { json: "driver", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "options", ty: schema::Type::Map(&schema::Type::String), number: 5, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -4371,7 +4438,8 @@ pub struct FlockerVolumeSource {
     pub dataset_uuid: String,
 }
 
-static FLOCKER_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLOCKER_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "FlockerVolumeSource",
     full_name: "io.k8s.api.core.v1.FlockerVolumeSource",
     atomic: false,
@@ -4425,7 +4493,8 @@ pub struct GCEPersistentDiskVolumeSource {
     pub read_only: bool,
 }
 
-static GCE_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GCE_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "GCEPersistentDiskVolumeSource",
     full_name: "io.k8s.api.core.v1.GCEPersistentDiskVolumeSource",
     atomic: false,
@@ -4487,7 +4556,8 @@ pub struct GRPCAction {
     pub service: Option<String>,
 }
 
-static GRPC_ACTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GRPC_ACTION_SCHEMA: schema::Schema = schema::Schema {
     name: "GRPCAction",
     full_name: "io.k8s.api.core.v1.GRPCAction",
     atomic: false,
@@ -4540,7 +4610,8 @@ pub struct GitRepoVolumeSource {
     pub directory: String,
 }
 
-static GIT_REPO_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GIT_REPO_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "GitRepoVolumeSource",
     full_name: "io.k8s.api.core.v1.GitRepoVolumeSource",
     atomic: false,
@@ -4599,7 +4670,8 @@ pub struct GlusterfsPersistentVolumeSource {
     pub endpoints_namespace: Option<String>,
 }
 
-static GLUSTERFS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GLUSTERFS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "GlusterfsPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.GlusterfsPersistentVolumeSource",
     atomic: false,
@@ -4662,7 +4734,8 @@ pub struct GlusterfsVolumeSource {
     pub read_only: bool,
 }
 
-static GLUSTERFS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GLUSTERFS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "GlusterfsVolumeSource",
     full_name: "io.k8s.api.core.v1.GlusterfsVolumeSource",
     atomic: false,
@@ -4716,13 +4789,14 @@ apimachinery::impl_message_field!(GlusterfsVolumeSource);
 #[derive(Clone, Default, PartialEq)]
 pub struct HTTPGetAction {
     pub path: String,
-    pub port: IntOrString,
+    pub port: am::IntOrString,
     pub host: String,
     pub scheme: String,
-    pub http_headers: List<crate::core::v1::HTTPHeader>,
+    pub http_headers: am::List<crate::core::v1::HTTPHeader>,
 }
 
-static HTTP_GET_ACTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_GET_ACTION_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPGetAction",
     full_name: "io.k8s.api.core.v1.HTTPGetAction",
     atomic: false,
@@ -4731,7 +4805,7 @@ static HTTP_GET_ACTION_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "port", ty: schema::Type::IntOrString, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "host", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "scheme", ty: schema::Type::String, number: 4, omit_empty: true, enum_values: &["HTTP", "HTTPS"], ..schema::Field::BASE },
-        schema::Field { json: "httpHeaders", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::HTTPHeader as wire::Message>::SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "httpHeaders", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::HTTP_HEADER_SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -4789,7 +4863,8 @@ pub struct HTTPHeader {
     pub value: String,
 }
 
-static HTTP_HEADER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_HEADER_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPHeader",
     full_name: "io.k8s.api.core.v1.HTTPHeader",
     atomic: false,
@@ -4838,10 +4913,11 @@ apimachinery::impl_message_field!(HTTPHeader);
 #[derive(Clone, Default, PartialEq)]
 pub struct HostAlias {
     pub ip: String,
-    pub hostnames: List<String>,
+    pub hostnames: am::List<String>,
 }
 
-static HOST_ALIAS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HOST_ALIAS_SCHEMA: schema::Schema = schema::Schema {
     name: "HostAlias",
     full_name: "io.k8s.api.core.v1.HostAlias",
     atomic: false,
@@ -4892,7 +4968,8 @@ pub struct HostIP {
     pub ip: String,
 }
 
-static HOST_IP_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HOST_IP_SCHEMA: schema::Schema = schema::Schema {
     name: "HostIP",
     full_name: "io.k8s.api.core.v1.HostIP",
     atomic: false,
@@ -4939,7 +5016,8 @@ pub struct HostPathVolumeSource {
     pub type_: Option<String>,
 }
 
-static HOST_PATH_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HOST_PATH_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "HostPathVolumeSource",
     full_name: "io.k8s.api.core.v1.HostPathVolumeSource",
     atomic: false,
@@ -4993,14 +5071,15 @@ pub struct ISCSIPersistentVolumeSource {
     pub iscsi_interface: String,
     pub fs_type: String,
     pub read_only: bool,
-    pub portals: List<String>,
+    pub portals: am::List<String>,
     pub chap_auth_discovery: bool,
     pub chap_auth_session: bool,
     pub secret_ref: Option<Box<crate::core::v1::SecretReference>>,
     pub initiator_name: Option<String>,
 }
 
-static ISCSI_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ISCSI_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ISCSIPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.ISCSIPersistentVolumeSource",
     atomic: false,
@@ -5014,7 +5093,7 @@ static ISCSI_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "portals", ty: schema::Type::List(&schema::Type::String), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "chapAuthDiscovery", ty: schema::Type::Bool, number: 8, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "chapAuthSession", ty: schema::Type::Bool, number: 11, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "initiatorName", ty: schema::Type::String, number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -5099,14 +5178,15 @@ pub struct ISCSIVolumeSource {
     pub iscsi_interface: String,
     pub fs_type: String,
     pub read_only: bool,
-    pub portals: List<String>,
+    pub portals: am::List<String>,
     pub chap_auth_discovery: bool,
     pub chap_auth_session: bool,
     pub secret_ref: Option<Box<crate::core::v1::LocalObjectReference>>,
     pub initiator_name: Option<String>,
 }
 
-static ISCSI_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ISCSI_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ISCSIVolumeSource",
     full_name: "io.k8s.api.core.v1.ISCSIVolumeSource",
     atomic: false,
@@ -5120,7 +5200,7 @@ static ISCSI_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "portals", ty: schema::Type::List(&schema::Type::String), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "chapAuthDiscovery", ty: schema::Type::Bool, number: 8, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "chapAuthSession", ty: schema::Type::Bool, number: 11, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "initiatorName", ty: schema::Type::String, number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -5203,7 +5283,8 @@ pub struct ImageVolumeSource {
     pub pull_policy: String,
 }
 
-static IMAGE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IMAGE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ImageVolumeSource",
     full_name: "io.k8s.api.core.v1.ImageVolumeSource",
     atomic: false,
@@ -5254,7 +5335,8 @@ pub struct ImageVolumeStatus {
     pub image_ref: String,
 }
 
-static IMAGE_VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IMAGE_VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ImageVolumeStatus",
     full_name: "io.k8s.api.core.v1.ImageVolumeStatus",
     atomic: false,
@@ -5302,7 +5384,8 @@ pub struct KeyToPath {
     pub mode: Option<i32>,
 }
 
-static KEY_TO_PATH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static KEY_TO_PATH_SCHEMA: schema::Schema = schema::Schema {
     name: "KeyToPath",
     full_name: "io.k8s.api.core.v1.KeyToPath",
     atomic: false,
@@ -5360,13 +5443,14 @@ pub struct Lifecycle {
     pub stop_signal: Option<String>,
 }
 
-static LIFECYCLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIFECYCLE_SCHEMA: schema::Schema = schema::Schema {
     name: "Lifecycle",
     full_name: "io.k8s.api.core.v1.Lifecycle",
     atomic: false,
     fields: &[
-        schema::Field { json: "postStart", ty: schema::Type::Struct(<crate::core::v1::LifecycleHandler as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "preStop", ty: schema::Type::Struct(<crate::core::v1::LifecycleHandler as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "postStart", ty: schema::Type::Struct(&crate::core::v1::LIFECYCLE_HANDLER_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "preStop", ty: schema::Type::Struct(&crate::core::v1::LIFECYCLE_HANDLER_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "stopSignal", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, enum_values: &["SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO", "SIGIOT", "SIGKILL", "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGSEGV", "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM", "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU", "SIGXFSZ", "SIGRTMIN", "SIGRTMIN+1", "SIGRTMIN+2", "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5", "SIGRTMIN+6", "SIGRTMIN+7", "SIGRTMIN+8", "SIGRTMIN+9", "SIGRTMIN+10", "SIGRTMIN+11", "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMAX-14", "SIGRTMAX-13", "SIGRTMAX-12", "SIGRTMAX-11", "SIGRTMAX-10", "SIGRTMAX-9", "SIGRTMAX-8", "SIGRTMAX-7", "SIGRTMAX-6", "SIGRTMAX-5", "SIGRTMAX-4", "SIGRTMAX-3", "SIGRTMAX-2", "SIGRTMAX-1", "SIGRTMAX"], ..schema::Field::BASE },
     ],
 };
@@ -5419,15 +5503,16 @@ pub struct LifecycleHandler {
     pub sleep: Option<Box<crate::core::v1::SleepAction>>,
 }
 
-static LIFECYCLE_HANDLER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIFECYCLE_HANDLER_SCHEMA: schema::Schema = schema::Schema {
     name: "LifecycleHandler",
     full_name: "io.k8s.api.core.v1.LifecycleHandler",
     atomic: false,
     fields: &[
-        schema::Field { json: "exec", ty: schema::Type::Struct(<crate::core::v1::ExecAction as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "httpGet", ty: schema::Type::Struct(<crate::core::v1::HTTPGetAction as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tcpSocket", ty: schema::Type::Struct(<crate::core::v1::TCPSocketAction as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "sleep", ty: schema::Type::Struct(<crate::core::v1::SleepAction as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "exec", ty: schema::Type::Struct(&crate::core::v1::EXEC_ACTION_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "httpGet", ty: schema::Type::Struct(&crate::core::v1::HTTP_GET_ACTION_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "tcpSocket", ty: schema::Type::Struct(&crate::core::v1::TCP_SOCKET_ACTION_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "sleep", ty: schema::Type::Struct(&crate::core::v1::SLEEP_ACTION_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -5482,13 +5567,14 @@ pub struct LimitRange {
     pub spec: crate::core::v1::LimitRangeSpec,
 }
 
-static LIMIT_RANGE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIMIT_RANGE_SCHEMA: schema::Schema = schema::Schema {
     name: "LimitRange",
     full_name: "io.k8s.api.core.v1.LimitRange",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::LimitRangeSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::LIMIT_RANGE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -5536,14 +5622,15 @@ apimachinery::impl_resource!(LimitRange, crate::core::v1::LimitRangeList, "", "v
 #[derive(Clone, Default, PartialEq)]
 pub struct LimitRangeItem {
     pub type_: String,
-    pub max: Map<Quantity>,
-    pub min: Map<Quantity>,
-    pub default: Map<Quantity>,
-    pub default_request: Map<Quantity>,
-    pub max_limit_request_ratio: Map<Quantity>,
+    pub max: am::Map<am::Quantity>,
+    pub min: am::Map<am::Quantity>,
+    pub default: am::Map<am::Quantity>,
+    pub default_request: am::Map<am::Quantity>,
+    pub max_limit_request_ratio: am::Map<am::Quantity>,
 }
 
-static LIMIT_RANGE_ITEM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIMIT_RANGE_ITEM_SCHEMA: schema::Schema = schema::Schema {
     name: "LimitRangeItem",
     full_name: "io.k8s.api.core.v1.LimitRangeItem",
     atomic: false,
@@ -5613,16 +5700,17 @@ apimachinery::impl_message_field!(LimitRangeItem);
 pub struct LimitRangeList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::LimitRange>,
+    pub items: am::List<crate::core::v1::LimitRange>,
 }
 
-static LIMIT_RANGE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIMIT_RANGE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "LimitRangeList",
     full_name: "io.k8s.api.core.v1.LimitRangeList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::LimitRange as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::LIMIT_RANGE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -5669,15 +5757,16 @@ apimachinery::impl_list!(LimitRangeList, crate::core::v1::LimitRange);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct LimitRangeSpec {
-    pub limits: List<crate::core::v1::LimitRangeItem>,
+    pub limits: am::List<crate::core::v1::LimitRangeItem>,
 }
 
-static LIMIT_RANGE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIMIT_RANGE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "LimitRangeSpec",
     full_name: "io.k8s.api.core.v1.LimitRangeSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "limits", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::LimitRangeItem as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "limits", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::LIMIT_RANGE_ITEM_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -5717,10 +5806,11 @@ apimachinery::impl_message_field!(LimitRangeSpec);
 pub struct LinuxContainerUser {
     pub uid: i64,
     pub gid: i64,
-    pub supplemental_groups: List<i64>,
+    pub supplemental_groups: am::List<i64>,
 }
 
-static LINUX_CONTAINER_USER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LINUX_CONTAINER_USER_SCHEMA: schema::Schema = schema::Schema {
     name: "LinuxContainerUser",
     full_name: "io.k8s.api.core.v1.LinuxContainerUser",
     atomic: false,
@@ -5778,10 +5868,11 @@ pub struct LoadBalancerIngress {
     pub ip: String,
     pub hostname: String,
     pub ip_mode: Option<String>,
-    pub ports: List<crate::core::v1::PortStatus>,
+    pub ports: am::List<crate::core::v1::PortStatus>,
 }
 
-static LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "LoadBalancerIngress",
     full_name: "io.k8s.api.core.v1.LoadBalancerIngress",
     atomic: false,
@@ -5789,7 +5880,7 @@ static LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "ip", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostname", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "ipMode", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PortStatus as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::PORT_STATUS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -5839,15 +5930,16 @@ apimachinery::impl_message_field!(LoadBalancerIngress);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct LoadBalancerStatus {
-    pub ingress: List<crate::core::v1::LoadBalancerIngress>,
+    pub ingress: am::List<crate::core::v1::LoadBalancerIngress>,
 }
 
-static LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "LoadBalancerStatus",
     full_name: "io.k8s.api.core.v1.LoadBalancerStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::LoadBalancerIngress as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::LOAD_BALANCER_INGRESS_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -5888,7 +5980,8 @@ pub struct LocalObjectReference {
     pub name: String,
 }
 
-static LOCAL_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LOCAL_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "LocalObjectReference",
     full_name: "io.k8s.api.core.v1.LocalObjectReference",
     atomic: true,
@@ -5935,7 +6028,8 @@ pub struct LocalVolumeSource {
     pub fs_type: Option<String>,
 }
 
-static LOCAL_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LOCAL_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "LocalVolumeSource",
     full_name: "io.k8s.api.core.v1.LocalVolumeSource",
     atomic: false,
@@ -5987,7 +6081,8 @@ pub struct ModifyVolumeStatus {
     pub status: String,
 }
 
-static MODIFY_VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MODIFY_VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ModifyVolumeStatus",
     full_name: "io.k8s.api.core.v1.ModifyVolumeStatus",
     atomic: false,
@@ -6040,7 +6135,8 @@ pub struct NFSVolumeSource {
     pub read_only: bool,
 }
 
-static NFS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NFS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "NFSVolumeSource",
     full_name: "io.k8s.api.core.v1.NFSVolumeSource",
     atomic: false,
@@ -6099,14 +6195,15 @@ pub struct Namespace {
     pub status: crate::core::v1::NamespaceStatus,
 }
 
-static NAMESPACE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NAMESPACE_SCHEMA: schema::Schema = schema::Schema {
     name: "Namespace",
     full_name: "io.k8s.api.core.v1.Namespace",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::NamespaceSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::NamespaceStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::NAMESPACE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::NAMESPACE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -6159,12 +6256,13 @@ apimachinery::impl_resource!(Namespace, crate::core::v1::NamespaceList, "", "v1"
 pub struct NamespaceCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static NAMESPACE_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NAMESPACE_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "NamespaceCondition",
     full_name: "io.k8s.api.core.v1.NamespaceCondition",
     atomic: false,
@@ -6229,16 +6327,17 @@ apimachinery::impl_message_field!(NamespaceCondition);
 pub struct NamespaceList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::Namespace>,
+    pub items: am::List<crate::core::v1::Namespace>,
 }
 
-static NAMESPACE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NAMESPACE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "NamespaceList",
     full_name: "io.k8s.api.core.v1.NamespaceList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Namespace as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NAMESPACE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -6285,10 +6384,11 @@ apimachinery::impl_list!(NamespaceList, crate::core::v1::Namespace);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NamespaceSpec {
-    pub finalizers: List<String>,
+    pub finalizers: am::List<String>,
 }
 
-static NAMESPACE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NAMESPACE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "NamespaceSpec",
     full_name: "io.k8s.api.core.v1.NamespaceSpec",
     atomic: false,
@@ -6332,16 +6432,17 @@ apimachinery::impl_message_field!(NamespaceSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct NamespaceStatus {
     pub phase: String,
-    pub conditions: List<crate::core::v1::NamespaceCondition>,
+    pub conditions: am::List<crate::core::v1::NamespaceCondition>,
 }
 
-static NAMESPACE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NAMESPACE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "NamespaceStatus",
     full_name: "io.k8s.api.core.v1.NamespaceStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "phase", ty: schema::Type::String, number: 1, omit_empty: true, enum_values: &["Active", "Terminating"], ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NamespaceCondition as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NAMESPACE_CONDITION_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -6389,14 +6490,15 @@ pub struct Node {
     pub status: crate::core::v1::NodeStatus,
 }
 
-static NODE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_SCHEMA: schema::Schema = schema::Schema {
     name: "Node",
     full_name: "io.k8s.api.core.v1.Node",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::NodeSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::NodeStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::NODE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::NODE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -6451,7 +6553,8 @@ pub struct NodeAddress {
     pub address: String,
 }
 
-static NODE_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeAddress",
     full_name: "io.k8s.api.core.v1.NodeAddress",
     atomic: false,
@@ -6500,16 +6603,17 @@ apimachinery::impl_message_field!(NodeAddress);
 #[derive(Clone, Default, PartialEq)]
 pub struct NodeAffinity {
     pub required_during_scheduling_ignored_during_execution: Option<Box<crate::core::v1::NodeSelector>>,
-    pub preferred_during_scheduling_ignored_during_execution: List<crate::core::v1::PreferredSchedulingTerm>,
+    pub preferred_during_scheduling_ignored_during_execution: am::List<crate::core::v1::PreferredSchedulingTerm>,
 }
 
-static NODE_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeAffinity",
     full_name: "io.k8s.api.core.v1.NodeAffinity",
     atomic: false,
     fields: &[
-        schema::Field { json: "requiredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::Struct(<crate::core::v1::NodeSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "preferredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PreferredSchedulingTerm as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "requiredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::Struct(&crate::core::v1::NODE_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "preferredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::PREFERRED_SCHEDULING_TERM_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -6552,11 +6656,12 @@ apimachinery::impl_message_field!(NodeAffinity);
 #[derive(Clone, Default, PartialEq)]
 pub struct NodeAllocatableResourceClaimStatus {
     pub resource_claim_name: String,
-    pub containers: List<String>,
-    pub resources: Map<Quantity>,
+    pub containers: am::List<String>,
+    pub resources: am::Map<am::Quantity>,
 }
 
-static NODE_ALLOCATABLE_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_ALLOCATABLE_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeAllocatableResourceClaimStatus",
     full_name: "io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus",
     atomic: false,
@@ -6611,13 +6716,14 @@ apimachinery::impl_message_field!(NodeAllocatableResourceClaimStatus);
 pub struct NodeCondition {
     pub type_: String,
     pub status: String,
-    pub last_heartbeat_time: Time,
-    pub last_transition_time: Time,
+    pub last_heartbeat_time: am::Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static NODE_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeCondition",
     full_name: "io.k8s.api.core.v1.NodeCondition",
     atomic: false,
@@ -6688,12 +6794,13 @@ pub struct NodeConfigSource {
     pub config_map: Option<Box<crate::core::v1::ConfigMapNodeConfigSource>>,
 }
 
-static NODE_CONFIG_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_CONFIG_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeConfigSource",
     full_name: "io.k8s.api.core.v1.NodeConfigSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "configMap", ty: schema::Type::Struct(<crate::core::v1::ConfigMapNodeConfigSource as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "configMap", ty: schema::Type::Struct(&crate::core::v1::CONFIG_MAP_NODE_CONFIG_SOURCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -6737,14 +6844,15 @@ pub struct NodeConfigStatus {
     pub error: String,
 }
 
-static NODE_CONFIG_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_CONFIG_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeConfigStatus",
     full_name: "io.k8s.api.core.v1.NodeConfigStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "assigned", ty: schema::Type::Struct(<crate::core::v1::NodeConfigSource as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "active", ty: schema::Type::Struct(<crate::core::v1::NodeConfigSource as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "lastKnownGood", ty: schema::Type::Struct(<crate::core::v1::NodeConfigSource as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "assigned", ty: schema::Type::Struct(&crate::core::v1::NODE_CONFIG_SOURCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "active", ty: schema::Type::Struct(&crate::core::v1::NODE_CONFIG_SOURCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "lastKnownGood", ty: schema::Type::Struct(&crate::core::v1::NODE_CONFIG_SOURCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "error", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -6798,12 +6906,13 @@ pub struct NodeDaemonEndpoints {
     pub kubelet_endpoint: crate::core::v1::DaemonEndpoint,
 }
 
-static NODE_DAEMON_ENDPOINTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_DAEMON_ENDPOINTS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeDaemonEndpoints",
     full_name: "io.k8s.api.core.v1.NodeDaemonEndpoints",
     atomic: false,
     fields: &[
-        schema::Field { json: "kubeletEndpoint", ty: schema::Type::Struct(<crate::core::v1::DaemonEndpoint as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "kubeletEndpoint", ty: schema::Type::Struct(&crate::core::v1::DAEMON_ENDPOINT_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -6844,7 +6953,8 @@ pub struct NodeFeatures {
     pub supplemental_groups_policy: Option<bool>,
 }
 
-static NODE_FEATURES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_FEATURES_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeFeatures",
     full_name: "io.k8s.api.core.v1.NodeFeatures",
     atomic: false,
@@ -6889,16 +6999,17 @@ apimachinery::impl_message_field!(NodeFeatures);
 pub struct NodeList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::Node>,
+    pub items: am::List<crate::core::v1::Node>,
 }
 
-static NODE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeList",
     full_name: "io.k8s.api.core.v1.NodeList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Node as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -6949,7 +7060,8 @@ pub struct NodeProxyOptions {
     pub path: String,
 }
 
-static NODE_PROXY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_PROXY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeProxyOptions",
     full_name: "io.k8s.api.core.v1.NodeProxyOptions",
     atomic: false,
@@ -7000,13 +7112,14 @@ pub struct NodeRuntimeHandler {
     pub features: Option<Box<crate::core::v1::NodeRuntimeHandlerFeatures>>,
 }
 
-static NODE_RUNTIME_HANDLER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_RUNTIME_HANDLER_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeRuntimeHandler",
     full_name: "io.k8s.api.core.v1.NodeRuntimeHandler",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, ..schema::Field::BASE },
-        schema::Field { json: "features", ty: schema::Type::Struct(<crate::core::v1::NodeRuntimeHandlerFeatures as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "features", ty: schema::Type::Struct(&crate::core::v1::NODE_RUNTIME_HANDLER_FEATURES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -7052,7 +7165,8 @@ pub struct NodeRuntimeHandlerFeatures {
     pub user_namespaces: Option<bool>,
 }
 
-static NODE_RUNTIME_HANDLER_FEATURES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_RUNTIME_HANDLER_FEATURES_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeRuntimeHandlerFeatures",
     full_name: "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures",
     atomic: false,
@@ -7100,15 +7214,16 @@ apimachinery::impl_message_field!(NodeRuntimeHandlerFeatures);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NodeSelector {
-    pub node_selector_terms: List<crate::core::v1::NodeSelectorTerm>,
+    pub node_selector_terms: am::List<crate::core::v1::NodeSelectorTerm>,
 }
 
-static NODE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeSelector",
     full_name: "io.k8s.api.core.v1.NodeSelector",
     atomic: true,
     fields: &[
-        schema::Field { json: "nodeSelectorTerms", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NodeSelectorTerm as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "nodeSelectorTerms", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_SELECTOR_TERM_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -7148,10 +7263,11 @@ apimachinery::impl_message_field!(NodeSelector);
 pub struct NodeSelectorRequirement {
     pub key: String,
     pub operator: String,
-    pub values: List<String>,
+    pub values: am::List<String>,
 }
 
-static NODE_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeSelectorRequirement",
     full_name: "io.k8s.api.core.v1.NodeSelectorRequirement",
     atomic: false,
@@ -7204,17 +7320,18 @@ apimachinery::impl_message_field!(NodeSelectorRequirement);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NodeSelectorTerm {
-    pub match_expressions: List<crate::core::v1::NodeSelectorRequirement>,
-    pub match_fields: List<crate::core::v1::NodeSelectorRequirement>,
+    pub match_expressions: am::List<crate::core::v1::NodeSelectorRequirement>,
+    pub match_fields: am::List<crate::core::v1::NodeSelectorRequirement>,
 }
 
-static NODE_SELECTOR_TERM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_SELECTOR_TERM_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeSelectorTerm",
     full_name: "io.k8s.api.core.v1.NodeSelectorTerm",
     atomic: true,
     fields: &[
-        schema::Field { json: "matchExpressions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NodeSelectorRequirement as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "matchFields", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NodeSelectorRequirement as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "matchExpressions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_SELECTOR_REQUIREMENT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "matchFields", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_SELECTOR_REQUIREMENT_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -7257,15 +7374,16 @@ apimachinery::impl_message_field!(NodeSelectorTerm);
 #[derive(Clone, Default, PartialEq)]
 pub struct NodeSpec {
     pub pod_cidr: String,
-    pub pod_cidrs: List<String>,
+    pub pod_cidrs: am::List<String>,
     pub provider_id: String,
     pub unschedulable: bool,
-    pub taints: List<crate::core::v1::Taint>,
+    pub taints: am::List<crate::core::v1::Taint>,
     pub config_source: Option<Box<crate::core::v1::NodeConfigSource>>,
     pub external_id: String,
 }
 
-static NODE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeSpec",
     full_name: "io.k8s.api.core.v1.NodeSpec",
     atomic: false,
@@ -7274,8 +7392,8 @@ static NODE_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "podCIDRs", ty: schema::Type::List(&schema::Type::String), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
         schema::Field { json: "providerID", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "unschedulable", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "taints", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Taint as wire::Message>::SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "configSource", ty: schema::Type::Struct(<crate::core::v1::NodeConfigSource as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "taints", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::TAINT_SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "configSource", ty: schema::Type::Struct(&crate::core::v1::NODE_CONFIG_SOURCE_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "externalID", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -7338,23 +7456,24 @@ apimachinery::impl_message_field!(NodeSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NodeStatus {
-    pub capacity: Map<Quantity>,
-    pub allocatable: Map<Quantity>,
+    pub capacity: am::Map<am::Quantity>,
+    pub allocatable: am::Map<am::Quantity>,
     pub phase: String,
-    pub conditions: List<crate::core::v1::NodeCondition>,
-    pub addresses: List<crate::core::v1::NodeAddress>,
+    pub conditions: am::List<crate::core::v1::NodeCondition>,
+    pub addresses: am::List<crate::core::v1::NodeAddress>,
     pub daemon_endpoints: crate::core::v1::NodeDaemonEndpoints,
     pub node_info: crate::core::v1::NodeSystemInfo,
-    pub images: List<crate::core::v1::ContainerImage>,
-    pub volumes_in_use: List<String>,
-    pub volumes_attached: List<crate::core::v1::AttachedVolume>,
+    pub images: am::List<crate::core::v1::ContainerImage>,
+    pub volumes_in_use: am::List<String>,
+    pub volumes_attached: am::List<crate::core::v1::AttachedVolume>,
     pub config: Option<Box<crate::core::v1::NodeConfigStatus>>,
-    pub runtime_handlers: List<crate::core::v1::NodeRuntimeHandler>,
+    pub runtime_handlers: am::List<crate::core::v1::NodeRuntimeHandler>,
     pub features: Option<Box<crate::core::v1::NodeFeatures>>,
-    pub declared_features: List<String>,
+    pub declared_features: am::List<String>,
 }
 
-static NODE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeStatus",
     full_name: "io.k8s.api.core.v1.NodeStatus",
     atomic: false,
@@ -7362,16 +7481,16 @@ static NODE_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "capacity", ty: schema::Type::Map(&schema::Type::Quantity), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allocatable", ty: schema::Type::Map(&schema::Type::Quantity), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "phase", ty: schema::Type::String, number: 3, omit_empty: true, enum_values: &["Pending", "Running", "Terminated"], ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NodeCondition as wire::Message>::SCHEMA)), number: 4, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
-        schema::Field { json: "addresses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NodeAddress as wire::Message>::SCHEMA)), number: 5, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
-        schema::Field { json: "daemonEndpoints", ty: schema::Type::Struct(<crate::core::v1::NodeDaemonEndpoints as wire::Message>::SCHEMA), number: 6, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeInfo", ty: schema::Type::Struct(<crate::core::v1::NodeSystemInfo as wire::Message>::SCHEMA), number: 7, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "images", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerImage as wire::Message>::SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_CONDITION_SCHEMA)), number: 4, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "addresses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_ADDRESS_SCHEMA)), number: 5, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "daemonEndpoints", ty: schema::Type::Struct(&crate::core::v1::NODE_DAEMON_ENDPOINTS_SCHEMA), number: 6, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeInfo", ty: schema::Type::Struct(&crate::core::v1::NODE_SYSTEM_INFO_SCHEMA), number: 7, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "images", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_IMAGE_SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "volumesInUse", ty: schema::Type::List(&schema::Type::String), number: 9, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "volumesAttached", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::AttachedVolume as wire::Message>::SCHEMA)), number: 10, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "config", ty: schema::Type::Struct(<crate::core::v1::NodeConfigStatus as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "runtimeHandlers", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NodeRuntimeHandler as wire::Message>::SCHEMA)), number: 12, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "features", ty: schema::Type::Struct(<crate::core::v1::NodeFeatures as wire::Message>::SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "volumesAttached", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::ATTACHED_VOLUME_SCHEMA)), number: 10, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "config", ty: schema::Type::Struct(&crate::core::v1::NODE_CONFIG_STATUS_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "runtimeHandlers", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_RUNTIME_HANDLER_SCHEMA)), number: 12, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "features", ty: schema::Type::Struct(&crate::core::v1::NODE_FEATURES_SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "declaredFeatures", ty: schema::Type::List(&schema::Type::String), number: 14, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
@@ -7465,7 +7584,8 @@ pub struct NodeSwapStatus {
     pub capacity: Option<i64>,
 }
 
-static NODE_SWAP_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_SWAP_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeSwapStatus",
     full_name: "io.k8s.api.core.v1.NodeSwapStatus",
     atomic: false,
@@ -7521,7 +7641,8 @@ pub struct NodeSystemInfo {
     pub swap: Option<Box<crate::core::v1::NodeSwapStatus>>,
 }
 
-static NODE_SYSTEM_INFO_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_SYSTEM_INFO_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeSystemInfo",
     full_name: "io.k8s.api.core.v1.NodeSystemInfo",
     atomic: false,
@@ -7536,7 +7657,7 @@ static NODE_SYSTEM_INFO_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "kubeProxyVersion", ty: schema::Type::String, number: 8, required: true, ..schema::Field::BASE },
         schema::Field { json: "operatingSystem", ty: schema::Type::String, number: 9, required: true, ..schema::Field::BASE },
         schema::Field { json: "architecture", ty: schema::Type::String, number: 10, required: true, ..schema::Field::BASE },
-        schema::Field { json: "swap", ty: schema::Type::Struct(<crate::core::v1::NodeSwapStatus as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "swap", ty: schema::Type::Struct(&crate::core::v1::NODE_SWAP_STATUS_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -7618,7 +7739,8 @@ pub struct ObjectFieldSelector {
     pub field_path: String,
 }
 
-static OBJECT_FIELD_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OBJECT_FIELD_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "ObjectFieldSelector",
     full_name: "io.k8s.api.core.v1.ObjectFieldSelector",
     atomic: true,
@@ -7675,7 +7797,8 @@ pub struct ObjectReference {
     pub field_path: String,
 }
 
-static OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ObjectReference",
     full_name: "io.k8s.api.core.v1.ObjectReference",
     atomic: true,
@@ -7754,14 +7877,15 @@ pub struct PersistentVolume {
     pub status: crate::core::v1::PersistentVolumeStatus,
 }
 
-static PERSISTENT_VOLUME_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolume",
     full_name: "io.k8s.api.core.v1.PersistentVolume",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -7818,14 +7942,15 @@ pub struct PersistentVolumeClaim {
     pub status: crate::core::v1::PersistentVolumeClaimStatus,
 }
 
-static PERSISTENT_VOLUME_CLAIM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_CLAIM_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeClaim",
     full_name: "io.k8s.api.core.v1.PersistentVolumeClaim",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeClaimSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeClaimStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_CLAIM_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_CLAIM_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -7878,13 +8003,14 @@ apimachinery::impl_resource!(PersistentVolumeClaim, crate::core::v1::PersistentV
 pub struct PersistentVolumeClaimCondition {
     pub type_: String,
     pub status: String,
-    pub last_probe_time: Time,
-    pub last_transition_time: Time,
+    pub last_probe_time: am::Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static PERSISTENT_VOLUME_CLAIM_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_CLAIM_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeClaimCondition",
     full_name: "io.k8s.api.core.v1.PersistentVolumeClaimCondition",
     atomic: false,
@@ -7954,16 +8080,17 @@ apimachinery::impl_message_field!(PersistentVolumeClaimCondition);
 pub struct PersistentVolumeClaimList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::PersistentVolumeClaim>,
+    pub items: am::List<crate::core::v1::PersistentVolumeClaim>,
 }
 
-static PERSISTENT_VOLUME_CLAIM_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_CLAIM_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeClaimList",
     full_name: "io.k8s.api.core.v1.PersistentVolumeClaimList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PersistentVolumeClaim as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_CLAIM_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -8010,7 +8137,7 @@ apimachinery::impl_list!(PersistentVolumeClaimList, crate::core::v1::PersistentV
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PersistentVolumeClaimSpec {
-    pub access_modes: List<String>,
+    pub access_modes: am::List<String>,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub resources: crate::core::v1::VolumeResourceRequirements,
     pub volume_name: String,
@@ -8021,19 +8148,20 @@ pub struct PersistentVolumeClaimSpec {
     pub volume_attributes_class_name: Option<String>,
 }
 
-static PERSISTENT_VOLUME_CLAIM_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_CLAIM_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeClaimSpec",
     full_name: "io.k8s.api.core.v1.PersistentVolumeClaimSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "accessModes", ty: schema::Type::List(&schema::Type::String), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), enum_values: &["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"], ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::Struct(<crate::core::v1::VolumeResourceRequirements as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::Struct(&crate::core::v1::VOLUME_RESOURCE_REQUIREMENTS_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "volumeName", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "storageClassName", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "volumeMode", ty: schema::Type::String, number: 6, pointer: true, omit_empty: true, enum_values: &["Block", "Filesystem"], ..schema::Field::BASE },
-        schema::Field { json: "dataSource", ty: schema::Type::Struct(<crate::core::v1::TypedLocalObjectReference as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "dataSourceRef", ty: schema::Type::Struct(<crate::core::v1::TypedObjectReference as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "dataSource", ty: schema::Type::Struct(&crate::core::v1::TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "dataSourceRef", ty: schema::Type::Struct(&crate::core::v1::TYPED_OBJECT_REFERENCE_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "volumeAttributesClassName", ty: schema::Type::String, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -8105,16 +8233,17 @@ apimachinery::impl_message_field!(PersistentVolumeClaimSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct PersistentVolumeClaimStatus {
     pub phase: String,
-    pub access_modes: List<String>,
-    pub capacity: Map<Quantity>,
-    pub conditions: List<crate::core::v1::PersistentVolumeClaimCondition>,
-    pub allocated_resources: Map<Quantity>,
-    pub allocated_resource_statuses: Map<String>,
+    pub access_modes: am::List<String>,
+    pub capacity: am::Map<am::Quantity>,
+    pub conditions: am::List<crate::core::v1::PersistentVolumeClaimCondition>,
+    pub allocated_resources: am::Map<am::Quantity>,
+    pub allocated_resource_statuses: am::Map<String>,
     pub current_volume_attributes_class_name: Option<String>,
     pub modify_volume_status: Option<Box<crate::core::v1::ModifyVolumeStatus>>,
 }
 
-static PERSISTENT_VOLUME_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeClaimStatus",
     full_name: "io.k8s.api.core.v1.PersistentVolumeClaimStatus",
     atomic: false,
@@ -8122,11 +8251,11 @@ static PERSISTENT_VOLUME_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "phase", ty: schema::Type::String, number: 1, omit_empty: true, enum_values: &["Pending", "Bound", "Lost"], ..schema::Field::BASE },
         schema::Field { json: "accessModes", ty: schema::Type::List(&schema::Type::String), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), enum_values: &["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"], ..schema::Field::BASE },
         schema::Field { json: "capacity", ty: schema::Type::Map(&schema::Type::Quantity), number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PersistentVolumeClaimCondition as wire::Message>::SCHEMA)), number: 4, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_CLAIM_CONDITION_SCHEMA)), number: 4, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "allocatedResources", ty: schema::Type::Map(&schema::Type::Quantity), number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allocatedResourceStatuses", ty: schema::Type::Map(&schema::Type::String), number: 7, omit_empty: true, enum_values: &["ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizePending", "NodeResizeInProgress", "NodeResizeInfeasible"], ..schema::Field::BASE },
         schema::Field { json: "currentVolumeAttributesClassName", ty: schema::Type::String, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "modifyVolumeStatus", ty: schema::Type::Struct(<crate::core::v1::ModifyVolumeStatus as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "modifyVolumeStatus", ty: schema::Type::Struct(&crate::core::v1::MODIFY_VOLUME_STATUS_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -8196,13 +8325,14 @@ pub struct PersistentVolumeClaimTemplate {
     pub spec: crate::core::v1::PersistentVolumeClaimSpec,
 }
 
-static PERSISTENT_VOLUME_CLAIM_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_CLAIM_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeClaimTemplate",
     full_name: "io.k8s.api.core.v1.PersistentVolumeClaimTemplate",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeClaimSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_CLAIM_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -8248,7 +8378,8 @@ pub struct PersistentVolumeClaimVolumeSource {
     pub read_only: bool,
 }
 
-static PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeClaimVolumeSource",
     full_name: "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource",
     atomic: false,
@@ -8298,16 +8429,17 @@ apimachinery::impl_message_field!(PersistentVolumeClaimVolumeSource);
 pub struct PersistentVolumeList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::PersistentVolume>,
+    pub items: am::List<crate::core::v1::PersistentVolume>,
 }
 
-static PERSISTENT_VOLUME_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeList",
     full_name: "io.k8s.api.core.v1.PersistentVolumeList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PersistentVolume as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -8378,33 +8510,34 @@ pub struct PersistentVolumeSource {
     pub csi: Option<Box<crate::core::v1::CSIPersistentVolumeSource>>,
 }
 
-static PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.PersistentVolumeSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "gcePersistentDisk", ty: schema::Type::Struct(<crate::core::v1::GCEPersistentDiskVolumeSource as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "awsElasticBlockStore", ty: schema::Type::Struct(<crate::core::v1::AWSElasticBlockStoreVolumeSource as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "hostPath", ty: schema::Type::Struct(<crate::core::v1::HostPathVolumeSource as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "glusterfs", ty: schema::Type::Struct(<crate::core::v1::GlusterfsPersistentVolumeSource as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nfs", ty: schema::Type::Struct(<crate::core::v1::NFSVolumeSource as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rbd", ty: schema::Type::Struct(<crate::core::v1::RBDPersistentVolumeSource as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "iscsi", ty: schema::Type::Struct(<crate::core::v1::ISCSIPersistentVolumeSource as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "cinder", ty: schema::Type::Struct(<crate::core::v1::CinderPersistentVolumeSource as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "cephfs", ty: schema::Type::Struct(<crate::core::v1::CephFSPersistentVolumeSource as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "fc", ty: schema::Type::Struct(<crate::core::v1::FCVolumeSource as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "flocker", ty: schema::Type::Struct(<crate::core::v1::FlockerVolumeSource as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "flexVolume", ty: schema::Type::Struct(<crate::core::v1::FlexPersistentVolumeSource as wire::Message>::SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "azureFile", ty: schema::Type::Struct(<crate::core::v1::AzureFilePersistentVolumeSource as wire::Message>::SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "vsphereVolume", ty: schema::Type::Struct(<crate::core::v1::VsphereVirtualDiskVolumeSource as wire::Message>::SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "quobyte", ty: schema::Type::Struct(<crate::core::v1::QuobyteVolumeSource as wire::Message>::SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "azureDisk", ty: schema::Type::Struct(<crate::core::v1::AzureDiskVolumeSource as wire::Message>::SCHEMA), number: 16, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "photonPersistentDisk", ty: schema::Type::Struct(<crate::core::v1::PhotonPersistentDiskVolumeSource as wire::Message>::SCHEMA), number: 17, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "portworxVolume", ty: schema::Type::Struct(<crate::core::v1::PortworxVolumeSource as wire::Message>::SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "scaleIO", ty: schema::Type::Struct(<crate::core::v1::ScaleIOPersistentVolumeSource as wire::Message>::SCHEMA), number: 19, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "local", ty: schema::Type::Struct(<crate::core::v1::LocalVolumeSource as wire::Message>::SCHEMA), number: 20, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "storageos", ty: schema::Type::Struct(<crate::core::v1::StorageOSPersistentVolumeSource as wire::Message>::SCHEMA), number: 21, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "csi", ty: schema::Type::Struct(<crate::core::v1::CSIPersistentVolumeSource as wire::Message>::SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "gcePersistentDisk", ty: schema::Type::Struct(&crate::core::v1::GCE_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "awsElasticBlockStore", ty: schema::Type::Struct(&crate::core::v1::AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "hostPath", ty: schema::Type::Struct(&crate::core::v1::HOST_PATH_VOLUME_SOURCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "glusterfs", ty: schema::Type::Struct(&crate::core::v1::GLUSTERFS_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nfs", ty: schema::Type::Struct(&crate::core::v1::NFS_VOLUME_SOURCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rbd", ty: schema::Type::Struct(&crate::core::v1::RBD_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "iscsi", ty: schema::Type::Struct(&crate::core::v1::ISCSI_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "cinder", ty: schema::Type::Struct(&crate::core::v1::CINDER_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "cephfs", ty: schema::Type::Struct(&crate::core::v1::CEPH_FS_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "fc", ty: schema::Type::Struct(&crate::core::v1::FC_VOLUME_SOURCE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "flocker", ty: schema::Type::Struct(&crate::core::v1::FLOCKER_VOLUME_SOURCE_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "flexVolume", ty: schema::Type::Struct(&crate::core::v1::FLEX_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "azureFile", ty: schema::Type::Struct(&crate::core::v1::AZURE_FILE_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "vsphereVolume", ty: schema::Type::Struct(&crate::core::v1::VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "quobyte", ty: schema::Type::Struct(&crate::core::v1::QUOBYTE_VOLUME_SOURCE_SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "azureDisk", ty: schema::Type::Struct(&crate::core::v1::AZURE_DISK_VOLUME_SOURCE_SCHEMA), number: 16, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "photonPersistentDisk", ty: schema::Type::Struct(&crate::core::v1::PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA), number: 17, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "portworxVolume", ty: schema::Type::Struct(&crate::core::v1::PORTWORX_VOLUME_SOURCE_SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "scaleIO", ty: schema::Type::Struct(&crate::core::v1::SCALE_IO_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 19, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "local", ty: schema::Type::Struct(&crate::core::v1::LOCAL_VOLUME_SOURCE_SCHEMA), number: 20, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "storageos", ty: schema::Type::Struct(&crate::core::v1::STORAGE_OS_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 21, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "csi", ty: schema::Type::Struct(&crate::core::v1::CSI_PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -8526,32 +8659,33 @@ apimachinery::impl_message_field!(PersistentVolumeSource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PersistentVolumeSpec {
-    pub capacity: Map<Quantity>,
+    pub capacity: am::Map<am::Quantity>,
     pub persistent_volume_source: crate::core::v1::PersistentVolumeSource,
-    pub access_modes: List<String>,
+    pub access_modes: am::List<String>,
     pub claim_ref: Option<Box<crate::core::v1::ObjectReference>>,
     pub persistent_volume_reclaim_policy: String,
     pub storage_class_name: String,
-    pub mount_options: List<String>,
+    pub mount_options: am::List<String>,
     pub volume_mode: Option<String>,
     pub node_affinity: Option<Box<crate::core::v1::VolumeNodeAffinity>>,
     pub volume_attributes_class_name: Option<String>,
 }
 
-static PERSISTENT_VOLUME_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeSpec",
     full_name: "io.k8s.api.core.v1.PersistentVolumeSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "capacity", ty: schema::Type::Map(&schema::Type::Quantity), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "PersistentVolumeSource", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeSource as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "PersistentVolumeSource", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_SOURCE_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
         schema::Field { json: "accessModes", ty: schema::Type::List(&schema::Type::String), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), enum_values: &["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"], ..schema::Field::BASE },
-        schema::Field { json: "claimRef", ty: schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "claimRef", ty: schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "persistentVolumeReclaimPolicy", ty: schema::Type::String, number: 5, omit_empty: true, enum_values: &["Recycle", "Delete", "Retain"], ..schema::Field::BASE },
         schema::Field { json: "storageClassName", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "mountOptions", ty: schema::Type::List(&schema::Type::String), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "volumeMode", ty: schema::Type::String, number: 8, pointer: true, omit_empty: true, enum_values: &["Block", "Filesystem"], ..schema::Field::BASE },
-        schema::Field { json: "nodeAffinity", ty: schema::Type::Struct(<crate::core::v1::VolumeNodeAffinity as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeAffinity", ty: schema::Type::Struct(&crate::core::v1::VOLUME_NODE_AFFINITY_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "volumeAttributesClassName", ty: schema::Type::String, number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -8631,10 +8765,11 @@ pub struct PersistentVolumeStatus {
     pub phase: String,
     pub message: String,
     pub reason: String,
-    pub last_phase_transition_time: Option<Time>,
+    pub last_phase_transition_time: Option<am::Time>,
 }
 
-static PERSISTENT_VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PERSISTENT_VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PersistentVolumeStatus",
     full_name: "io.k8s.api.core.v1.PersistentVolumeStatus",
     atomic: false,
@@ -8696,7 +8831,8 @@ pub struct PhotonPersistentDiskVolumeSource {
     pub fs_type: String,
 }
 
-static PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PhotonPersistentDiskVolumeSource",
     full_name: "io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource",
     atomic: false,
@@ -8750,14 +8886,15 @@ pub struct Pod {
     pub status: crate::core::v1::PodStatus,
 }
 
-static POD_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_SCHEMA: schema::Schema = schema::Schema {
     name: "Pod",
     full_name: "io.k8s.api.core.v1.Pod",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::PodSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::PodStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::POD_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::POD_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -8808,17 +8945,18 @@ apimachinery::impl_resource!(Pod, crate::core::v1::PodList, "", "v1", "Pod", "po
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodAffinity {
-    pub required_during_scheduling_ignored_during_execution: List<crate::core::v1::PodAffinityTerm>,
-    pub preferred_during_scheduling_ignored_during_execution: List<crate::core::v1::WeightedPodAffinityTerm>,
+    pub required_during_scheduling_ignored_during_execution: am::List<crate::core::v1::PodAffinityTerm>,
+    pub preferred_during_scheduling_ignored_during_execution: am::List<crate::core::v1::WeightedPodAffinityTerm>,
 }
 
-static POD_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
     name: "PodAffinity",
     full_name: "io.k8s.api.core.v1.PodAffinity",
     atomic: false,
     fields: &[
-        schema::Field { json: "requiredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodAffinityTerm as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "preferredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::WeightedPodAffinityTerm as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "requiredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_AFFINITY_TERM_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "preferredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::WEIGHTED_POD_AFFINITY_TERM_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -8861,22 +8999,23 @@ apimachinery::impl_message_field!(PodAffinity);
 #[derive(Clone, Default, PartialEq)]
 pub struct PodAffinityTerm {
     pub label_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub namespaces: List<String>,
+    pub namespaces: am::List<String>,
     pub topology_key: String,
     pub namespace_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub match_label_keys: List<String>,
-    pub mismatch_label_keys: List<String>,
+    pub match_label_keys: am::List<String>,
+    pub mismatch_label_keys: am::List<String>,
 }
 
-static POD_AFFINITY_TERM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_AFFINITY_TERM_SCHEMA: schema::Schema = schema::Schema {
     name: "PodAffinityTerm",
     full_name: "io.k8s.api.core.v1.PodAffinityTerm",
     atomic: false,
     fields: &[
-        schema::Field { json: "labelSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "labelSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "namespaces", ty: schema::Type::List(&schema::Type::String), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "topologyKey", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "matchLabelKeys", ty: schema::Type::List(&schema::Type::String), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "mismatchLabelKeys", ty: schema::Type::List(&schema::Type::String), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
@@ -8936,17 +9075,18 @@ apimachinery::impl_message_field!(PodAffinityTerm);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodAntiAffinity {
-    pub required_during_scheduling_ignored_during_execution: List<crate::core::v1::PodAffinityTerm>,
-    pub preferred_during_scheduling_ignored_during_execution: List<crate::core::v1::WeightedPodAffinityTerm>,
+    pub required_during_scheduling_ignored_during_execution: am::List<crate::core::v1::PodAffinityTerm>,
+    pub preferred_during_scheduling_ignored_during_execution: am::List<crate::core::v1::WeightedPodAffinityTerm>,
 }
 
-static POD_ANTI_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_ANTI_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
     name: "PodAntiAffinity",
     full_name: "io.k8s.api.core.v1.PodAntiAffinity",
     atomic: false,
     fields: &[
-        schema::Field { json: "requiredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodAffinityTerm as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "preferredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::WeightedPodAffinityTerm as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "requiredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_AFFINITY_TERM_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "preferredDuringSchedulingIgnoredDuringExecution", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::WEIGHTED_POD_AFFINITY_TERM_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -8996,7 +9136,8 @@ pub struct PodAttachOptions {
     pub container: String,
 }
 
-static POD_ATTACH_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_ATTACH_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodAttachOptions",
     full_name: "io.k8s.api.core.v1.PodAttachOptions",
     atomic: false,
@@ -9069,10 +9210,11 @@ pub struct PodCertificateProjection {
     pub credential_bundle_path: String,
     pub key_path: String,
     pub certificate_chain_path: String,
-    pub user_annotations: Map<String>,
+    pub user_annotations: am::Map<String>,
 }
 
-static POD_CERTIFICATE_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_CERTIFICATE_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
     name: "PodCertificateProjection",
     full_name: "io.k8s.api.core.v1.PodCertificateProjection",
     atomic: false,
@@ -9148,13 +9290,14 @@ pub struct PodCondition {
     pub type_: String,
     pub observed_generation: i64,
     pub status: String,
-    pub last_probe_time: Time,
-    pub last_transition_time: Time,
+    pub last_probe_time: am::Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static POD_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "PodCondition",
     full_name: "io.k8s.api.core.v1.PodCondition",
     atomic: false,
@@ -9227,19 +9370,20 @@ apimachinery::impl_message_field!(PodCondition);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodDNSConfig {
-    pub nameservers: List<String>,
-    pub searches: List<String>,
-    pub options: List<crate::core::v1::PodDNSConfigOption>,
+    pub nameservers: am::List<String>,
+    pub searches: am::List<String>,
+    pub options: am::List<crate::core::v1::PodDNSConfigOption>,
 }
 
-static POD_DNS_CONFIG_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_DNS_CONFIG_SCHEMA: schema::Schema = schema::Schema {
     name: "PodDNSConfig",
     full_name: "io.k8s.api.core.v1.PodDNSConfig",
     atomic: false,
     fields: &[
         schema::Field { json: "nameservers", ty: schema::Type::List(&schema::Type::String), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "searches", ty: schema::Type::List(&schema::Type::String), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "options", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodDNSConfigOption as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "options", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_DNS_CONFIG_OPTION_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -9289,7 +9433,8 @@ pub struct PodDNSConfigOption {
     pub value: Option<String>,
 }
 
-static POD_DNS_CONFIG_OPTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_DNS_CONFIG_OPTION_SCHEMA: schema::Schema = schema::Schema {
     name: "PodDNSConfigOption",
     full_name: "io.k8s.api.core.v1.PodDNSConfigOption",
     atomic: false,
@@ -9343,10 +9488,11 @@ pub struct PodExecOptions {
     pub stderr: bool,
     pub tty: bool,
     pub container: String,
-    pub command: List<String>,
+    pub command: am::List<String>,
 }
 
-static POD_EXEC_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_EXEC_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodExecOptions",
     full_name: "io.k8s.api.core.v1.PodExecOptions",
     atomic: false,
@@ -9418,16 +9564,17 @@ apimachinery::impl_kind!(PodExecOptions, "", "v1", "PodExecOptions");
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodExtendedResourceClaimStatus {
-    pub request_mappings: List<crate::core::v1::ContainerExtendedResourceRequest>,
+    pub request_mappings: am::List<crate::core::v1::ContainerExtendedResourceRequest>,
     pub resource_claim_name: String,
 }
 
-static POD_EXTENDED_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_EXTENDED_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodExtendedResourceClaimStatus",
     full_name: "io.k8s.api.core.v1.PodExtendedResourceClaimStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "requestMappings", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerExtendedResourceRequest as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "requestMappings", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_EXTENDED_RESOURCE_REQUEST_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "resourceClaimName", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
     ],
 };
@@ -9473,7 +9620,8 @@ pub struct PodIP {
     pub ip: String,
 }
 
-static POD_IP_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_IP_SCHEMA: schema::Schema = schema::Schema {
     name: "PodIP",
     full_name: "io.k8s.api.core.v1.PodIP",
     atomic: false,
@@ -9518,16 +9666,17 @@ apimachinery::impl_message_field!(PodIP);
 pub struct PodList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::Pod>,
+    pub items: am::List<crate::core::v1::Pod>,
 }
 
-static POD_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PodList",
     full_name: "io.k8s.api.core.v1.PodList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Pod as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -9579,7 +9728,7 @@ pub struct PodLogOptions {
     pub follow: bool,
     pub previous: bool,
     pub since_seconds: Option<i64>,
-    pub since_time: Option<Time>,
+    pub since_time: Option<am::Time>,
     pub timestamps: bool,
     pub tail_lines: Option<i64>,
     pub limit_bytes: Option<i64>,
@@ -9587,7 +9736,8 @@ pub struct PodLogOptions {
     pub stream: Option<String>,
 }
 
-static POD_LOG_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_LOG_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodLogOptions",
     full_name: "io.k8s.api.core.v1.PodLogOptions",
     atomic: false,
@@ -9682,7 +9832,8 @@ pub struct PodOS {
     pub name: String,
 }
 
-static POD_OS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_OS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodOS",
     full_name: "io.k8s.api.core.v1.PodOS",
     atomic: false,
@@ -9726,10 +9877,11 @@ apimachinery::impl_message_field!(PodOS);
 #[derive(Clone, Default, PartialEq)]
 pub struct PodPortForwardOptions {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
-    pub ports: List<i32>,
+    pub ports: am::List<i32>,
 }
 
-static POD_PORT_FORWARD_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_PORT_FORWARD_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodPortForwardOptions",
     full_name: "io.k8s.api.core.v1.PodPortForwardOptions",
     atomic: false,
@@ -9780,7 +9932,8 @@ pub struct PodProxyOptions {
     pub path: String,
 }
 
-static POD_PROXY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_PROXY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodProxyOptions",
     full_name: "io.k8s.api.core.v1.PodProxyOptions",
     atomic: false,
@@ -9830,7 +9983,8 @@ pub struct PodReadinessGate {
     pub condition_type: String,
 }
 
-static POD_READINESS_GATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_READINESS_GATE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodReadinessGate",
     full_name: "io.k8s.api.core.v1.PodReadinessGate",
     atomic: false,
@@ -9878,7 +10032,8 @@ pub struct PodResourceClaim {
     pub resource_claim_template_name: Option<String>,
 }
 
-static POD_RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
     name: "PodResourceClaim",
     full_name: "io.k8s.api.core.v1.PodResourceClaim",
     atomic: false,
@@ -9935,7 +10090,8 @@ pub struct PodResourceClaimStatus {
     pub resource_claim_name: Option<String>,
 }
 
-static POD_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodResourceClaimStatus",
     full_name: "io.k8s.api.core.v1.PodResourceClaimStatus",
     atomic: false,
@@ -9986,7 +10142,8 @@ pub struct PodSchedulingGate {
     pub name: String,
 }
 
-static POD_SCHEDULING_GATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_SCHEDULING_GATE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodSchedulingGate",
     full_name: "io.k8s.api.core.v1.PodSchedulingGate",
     atomic: false,
@@ -10032,7 +10189,8 @@ pub struct PodSchedulingGroup {
     pub pod_group_name: Option<String>,
 }
 
-static POD_SCHEDULING_GROUP_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_SCHEDULING_GROUP_SCHEMA: schema::Schema = schema::Schema {
     name: "PodSchedulingGroup",
     full_name: "io.k8s.api.core.v1.PodSchedulingGroup",
     atomic: false,
@@ -10080,33 +10238,34 @@ pub struct PodSecurityContext {
     pub run_as_user: Option<i64>,
     pub run_as_group: Option<i64>,
     pub run_as_non_root: Option<bool>,
-    pub supplemental_groups: List<i64>,
+    pub supplemental_groups: am::List<i64>,
     pub supplemental_groups_policy: Option<String>,
     pub fs_group: Option<i64>,
-    pub sysctls: List<crate::core::v1::Sysctl>,
+    pub sysctls: am::List<crate::core::v1::Sysctl>,
     pub fs_group_change_policy: Option<String>,
     pub seccomp_profile: Option<Box<crate::core::v1::SeccompProfile>>,
     pub app_armor_profile: Option<Box<crate::core::v1::AppArmorProfile>>,
     pub se_linux_change_policy: Option<String>,
 }
 
-static POD_SECURITY_CONTEXT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_SECURITY_CONTEXT_SCHEMA: schema::Schema = schema::Schema {
     name: "PodSecurityContext",
     full_name: "io.k8s.api.core.v1.PodSecurityContext",
     atomic: false,
     fields: &[
-        schema::Field { json: "seLinuxOptions", ty: schema::Type::Struct(<crate::core::v1::SELinuxOptions as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "windowsOptions", ty: schema::Type::Struct(<crate::core::v1::WindowsSecurityContextOptions as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "seLinuxOptions", ty: schema::Type::Struct(&crate::core::v1::SE_LINUX_OPTIONS_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "windowsOptions", ty: schema::Type::Struct(&crate::core::v1::WINDOWS_SECURITY_CONTEXT_OPTIONS_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "runAsUser", ty: schema::Type::Int64, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "runAsGroup", ty: schema::Type::Int64, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "runAsNonRoot", ty: schema::Type::Bool, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "supplementalGroups", ty: schema::Type::List(&schema::Type::Int64), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "supplementalGroupsPolicy", ty: schema::Type::String, number: 12, pointer: true, omit_empty: true, enum_values: &["Merge", "Strict"], ..schema::Field::BASE },
         schema::Field { json: "fsGroup", ty: schema::Type::Int64, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "sysctls", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Sysctl as wire::Message>::SCHEMA)), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "sysctls", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::SYSCTL_SCHEMA)), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "fsGroupChangePolicy", ty: schema::Type::String, number: 9, pointer: true, omit_empty: true, enum_values: &["OnRootMismatch", "Always"], ..schema::Field::BASE },
-        schema::Field { json: "seccompProfile", ty: schema::Type::Struct(<crate::core::v1::SeccompProfile as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "appArmorProfile", ty: schema::Type::Struct(<crate::core::v1::AppArmorProfile as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "seccompProfile", ty: schema::Type::Struct(&crate::core::v1::SECCOMP_PROFILE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "appArmorProfile", ty: schema::Type::Struct(&crate::core::v1::APP_ARMOR_PROFILE_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "seLinuxChangePolicy", ty: schema::Type::String, number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -10196,12 +10355,13 @@ pub struct PodSignature {
     pub pod_controller: Option<Box<apimachinery::meta::v1::OwnerReference>>,
 }
 
-static POD_SIGNATURE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_SIGNATURE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodSignature",
     full_name: "io.k8s.api.core.v1.PodSignature",
     atomic: false,
     fields: &[
-        schema::Field { json: "podController", ty: schema::Type::Struct(<apimachinery::meta::v1::OwnerReference as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podController", ty: schema::Type::Struct(&apimachinery::meta::v1::OWNER_REFERENCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -10239,15 +10399,15 @@ apimachinery::impl_message_field!(PodSignature);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodSpec {
-    pub volumes: List<crate::core::v1::Volume>,
-    pub init_containers: List<crate::core::v1::Container>,
-    pub containers: List<crate::core::v1::Container>,
-    pub ephemeral_containers: List<crate::core::v1::EphemeralContainer>,
+    pub volumes: am::List<crate::core::v1::Volume>,
+    pub init_containers: am::List<crate::core::v1::Container>,
+    pub containers: am::List<crate::core::v1::Container>,
+    pub ephemeral_containers: am::List<crate::core::v1::EphemeralContainer>,
     pub restart_policy: String,
     pub termination_grace_period_seconds: Option<i64>,
     pub active_deadline_seconds: Option<i64>,
     pub dns_policy: String,
-    pub node_selector: Map<String>,
+    pub node_selector: am::Map<String>,
     pub service_account_name: String,
     pub service_account: String,
     pub automount_service_account_token: Option<bool>,
@@ -10257,41 +10417,42 @@ pub struct PodSpec {
     pub host_ipc: bool,
     pub share_process_namespace: Option<bool>,
     pub security_context: Option<Box<crate::core::v1::PodSecurityContext>>,
-    pub image_pull_secrets: List<crate::core::v1::LocalObjectReference>,
+    pub image_pull_secrets: am::List<crate::core::v1::LocalObjectReference>,
     pub hostname: String,
     pub subdomain: String,
     pub affinity: Option<Box<crate::core::v1::Affinity>>,
     pub scheduler_name: String,
-    pub tolerations: List<crate::core::v1::Toleration>,
-    pub host_aliases: List<crate::core::v1::HostAlias>,
+    pub tolerations: am::List<crate::core::v1::Toleration>,
+    pub host_aliases: am::List<crate::core::v1::HostAlias>,
     pub priority_class_name: String,
     pub priority: Option<i32>,
     pub dns_config: Option<Box<crate::core::v1::PodDNSConfig>>,
-    pub readiness_gates: List<crate::core::v1::PodReadinessGate>,
+    pub readiness_gates: am::List<crate::core::v1::PodReadinessGate>,
     pub runtime_class_name: Option<String>,
     pub enable_service_links: Option<bool>,
     pub preemption_policy: Option<String>,
-    pub overhead: Map<Quantity>,
-    pub topology_spread_constraints: List<crate::core::v1::TopologySpreadConstraint>,
+    pub overhead: am::Map<am::Quantity>,
+    pub topology_spread_constraints: am::List<crate::core::v1::TopologySpreadConstraint>,
     pub set_hostname_as_fqdn: Option<bool>,
     pub os: Option<Box<crate::core::v1::PodOS>>,
     pub host_users: Option<bool>,
-    pub scheduling_gates: List<crate::core::v1::PodSchedulingGate>,
-    pub resource_claims: List<crate::core::v1::PodResourceClaim>,
+    pub scheduling_gates: am::List<crate::core::v1::PodSchedulingGate>,
+    pub resource_claims: am::List<crate::core::v1::PodResourceClaim>,
     pub resources: Option<Box<crate::core::v1::ResourceRequirements>>,
     pub hostname_override: Option<String>,
     pub scheduling_group: Option<Box<crate::core::v1::PodSchedulingGroup>>,
 }
 
-static POD_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PodSpec",
     full_name: "io.k8s.api.core.v1.PodSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "volumes", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Volume as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "initContainers", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Container as wire::Message>::SCHEMA)), number: 20, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "containers", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Container as wire::Message>::SCHEMA)), number: 2, required: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "ephemeralContainers", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::EphemeralContainer as wire::Message>::SCHEMA)), number: 34, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "volumes", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::VOLUME_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "initContainers", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_SCHEMA)), number: 20, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "containers", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_SCHEMA)), number: 2, required: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "ephemeralContainers", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::EPHEMERAL_CONTAINER_SCHEMA)), number: 34, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
         schema::Field { json: "restartPolicy", ty: schema::Type::String, number: 3, omit_empty: true, enum_values: &["Always", "OnFailure", "Never"], ..schema::Field::BASE },
         schema::Field { json: "terminationGracePeriodSeconds", ty: schema::Type::Int64, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "activeDeadlineSeconds", ty: schema::Type::Int64, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -10305,31 +10466,31 @@ static POD_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "hostPID", ty: schema::Type::Bool, number: 12, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostIPC", ty: schema::Type::Bool, number: 13, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "shareProcessNamespace", ty: schema::Type::Bool, number: 27, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "securityContext", ty: schema::Type::Struct(<crate::core::v1::PodSecurityContext as wire::Message>::SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "imagePullSecrets", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA)), number: 15, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "securityContext", ty: schema::Type::Struct(&crate::core::v1::POD_SECURITY_CONTEXT_SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "imagePullSecrets", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA)), number: 15, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
         schema::Field { json: "hostname", ty: schema::Type::String, number: 16, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "subdomain", ty: schema::Type::String, number: 17, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "affinity", ty: schema::Type::Struct(<crate::core::v1::Affinity as wire::Message>::SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "affinity", ty: schema::Type::Struct(&crate::core::v1::AFFINITY_SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "schedulerName", ty: schema::Type::String, number: 19, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Toleration as wire::Message>::SCHEMA)), number: 22, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "hostAliases", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::HostAlias as wire::Message>::SCHEMA)), number: 23, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["ip"], patch_merge_key: "ip", ..schema::Field::BASE },
+        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::TOLERATION_SCHEMA)), number: 22, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "hostAliases", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::HOST_ALIAS_SCHEMA)), number: 23, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["ip"], patch_merge_key: "ip", ..schema::Field::BASE },
         schema::Field { json: "priorityClassName", ty: schema::Type::String, number: 24, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "priority", ty: schema::Type::Int32, number: 25, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "dnsConfig", ty: schema::Type::Struct(<crate::core::v1::PodDNSConfig as wire::Message>::SCHEMA), number: 26, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "readinessGates", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodReadinessGate as wire::Message>::SCHEMA)), number: 28, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "dnsConfig", ty: schema::Type::Struct(&crate::core::v1::POD_DNS_CONFIG_SCHEMA), number: 26, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "readinessGates", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_READINESS_GATE_SCHEMA)), number: 28, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "runtimeClassName", ty: schema::Type::String, number: 29, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "enableServiceLinks", ty: schema::Type::Bool, number: 30, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "preemptionPolicy", ty: schema::Type::String, number: 31, pointer: true, omit_empty: true, enum_values: &["PreemptLowerPriority", "Never"], ..schema::Field::BASE },
         schema::Field { json: "overhead", ty: schema::Type::Map(&schema::Type::Quantity), number: 32, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "topologySpreadConstraints", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::TopologySpreadConstraint as wire::Message>::SCHEMA)), number: 33, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["topologyKey","whenUnsatisfiable"], patch_merge_key: "topologyKey", ..schema::Field::BASE },
+        schema::Field { json: "topologySpreadConstraints", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::TOPOLOGY_SPREAD_CONSTRAINT_SCHEMA)), number: 33, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["topologyKey","whenUnsatisfiable"], patch_merge_key: "topologyKey", ..schema::Field::BASE },
         schema::Field { json: "setHostnameAsFQDN", ty: schema::Type::Bool, number: 35, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "os", ty: schema::Type::Struct(<crate::core::v1::PodOS as wire::Message>::SCHEMA), number: 36, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "os", ty: schema::Type::Struct(&crate::core::v1::POD_OS_SCHEMA), number: 36, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostUsers", ty: schema::Type::Bool, number: 37, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "schedulingGates", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodSchedulingGate as wire::Message>::SCHEMA)), number: 38, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "resourceClaims", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodResourceClaim as wire::Message>::SCHEMA)), number: 39, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::Struct(<crate::core::v1::ResourceRequirements as wire::Message>::SCHEMA), number: 40, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "schedulingGates", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_SCHEDULING_GATE_SCHEMA)), number: 38, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "resourceClaims", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_RESOURCE_CLAIM_SCHEMA)), number: 39, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_REQUIREMENTS_SCHEMA), number: 40, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostnameOverride", ty: schema::Type::String, number: 41, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "schedulingGroup", ty: schema::Type::Struct(<crate::core::v1::PodSchedulingGroup as wire::Message>::SCHEMA), number: 43, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "schedulingGroup", ty: schema::Type::Struct(&crate::core::v1::POD_SCHEDULING_GROUP_SCHEMA), number: 43, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -10533,53 +10694,54 @@ apimachinery::impl_message_field!(PodSpec);
 pub struct PodStatus {
     pub observed_generation: i64,
     pub phase: String,
-    pub conditions: List<crate::core::v1::PodCondition>,
+    pub conditions: am::List<crate::core::v1::PodCondition>,
     pub message: String,
     pub reason: String,
     pub nominated_node_name: String,
     pub host_ip: String,
-    pub host_ips: List<crate::core::v1::HostIP>,
+    pub host_ips: am::List<crate::core::v1::HostIP>,
     pub pod_ip: String,
-    pub pod_ips: List<crate::core::v1::PodIP>,
-    pub start_time: Option<Time>,
-    pub init_container_statuses: List<crate::core::v1::ContainerStatus>,
-    pub container_statuses: List<crate::core::v1::ContainerStatus>,
+    pub pod_ips: am::List<crate::core::v1::PodIP>,
+    pub start_time: Option<am::Time>,
+    pub init_container_statuses: am::List<crate::core::v1::ContainerStatus>,
+    pub container_statuses: am::List<crate::core::v1::ContainerStatus>,
     pub qos_class: String,
-    pub ephemeral_container_statuses: List<crate::core::v1::ContainerStatus>,
+    pub ephemeral_container_statuses: am::List<crate::core::v1::ContainerStatus>,
     pub resize: String,
-    pub resource_claim_statuses: List<crate::core::v1::PodResourceClaimStatus>,
+    pub resource_claim_statuses: am::List<crate::core::v1::PodResourceClaimStatus>,
     pub extended_resource_claim_status: Option<Box<crate::core::v1::PodExtendedResourceClaimStatus>>,
-    pub allocated_resources: Map<Quantity>,
+    pub allocated_resources: am::Map<am::Quantity>,
     pub resources: Option<Box<crate::core::v1::ResourceRequirements>>,
-    pub node_allocatable_resource_claim_statuses: List<crate::core::v1::NodeAllocatableResourceClaimStatus>,
+    pub node_allocatable_resource_claim_statuses: am::List<crate::core::v1::NodeAllocatableResourceClaimStatus>,
 }
 
-static POD_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodStatus",
     full_name: "io.k8s.api.core.v1.PodStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "observedGeneration", ty: schema::Type::Int64, number: 17, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "phase", ty: schema::Type::String, number: 1, omit_empty: true, enum_values: &["Pending", "Running", "Succeeded", "Failed", "Unknown"], ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodCondition as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_CONDITION_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "message", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reason", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "nominatedNodeName", ty: schema::Type::String, number: 11, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostIP", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "hostIPs", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::HostIP as wire::Message>::SCHEMA)), number: 16, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Atomic), patch_merge_key: "ip", ..schema::Field::BASE },
+        schema::Field { json: "hostIPs", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::HOST_IP_SCHEMA)), number: 16, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Atomic), patch_merge_key: "ip", ..schema::Field::BASE },
         schema::Field { json: "podIP", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "podIPs", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodIP as wire::Message>::SCHEMA)), number: 12, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["ip"], patch_merge_key: "ip", ..schema::Field::BASE },
+        schema::Field { json: "podIPs", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_IP_SCHEMA)), number: 12, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["ip"], patch_merge_key: "ip", ..schema::Field::BASE },
         schema::Field { json: "startTime", ty: schema::Type::Time, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "initContainerStatuses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerStatus as wire::Message>::SCHEMA)), number: 10, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "containerStatuses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerStatus as wire::Message>::SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "initContainerStatuses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_STATUS_SCHEMA)), number: 10, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "containerStatuses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_STATUS_SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "qosClass", ty: schema::Type::String, number: 9, omit_empty: true, enum_values: &["Guaranteed", "Burstable", "BestEffort"], ..schema::Field::BASE },
-        schema::Field { json: "ephemeralContainerStatuses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ContainerStatus as wire::Message>::SCHEMA)), number: 13, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ephemeralContainerStatuses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::CONTAINER_STATUS_SCHEMA)), number: 13, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "resize", ty: schema::Type::String, number: 14, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resourceClaimStatuses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodResourceClaimStatus as wire::Message>::SCHEMA)), number: 15, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "extendedResourceClaimStatus", ty: schema::Type::Struct(<crate::core::v1::PodExtendedResourceClaimStatus as wire::Message>::SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceClaimStatuses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_RESOURCE_CLAIM_STATUS_SCHEMA)), number: 15, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "extendedResourceClaimStatus", ty: schema::Type::Struct(&crate::core::v1::POD_EXTENDED_RESOURCE_CLAIM_STATUS_SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allocatedResources", ty: schema::Type::Map(&schema::Type::Quantity), number: 19, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::Struct(<crate::core::v1::ResourceRequirements as wire::Message>::SCHEMA), number: 20, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeAllocatableResourceClaimStatuses", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::NodeAllocatableResourceClaimStatus as wire::Message>::SCHEMA)), number: 21, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_REQUIREMENTS_SCHEMA), number: 20, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeAllocatableResourceClaimStatuses", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::NODE_ALLOCATABLE_RESOURCE_CLAIM_STATUS_SCHEMA)), number: 21, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -10702,13 +10864,14 @@ pub struct PodStatusResult {
     pub status: crate::core::v1::PodStatus,
 }
 
-static POD_STATUS_RESULT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_STATUS_RESULT_SCHEMA: schema::Schema = schema::Schema {
     name: "PodStatusResult",
     full_name: "io.k8s.api.core.v1.PodStatusResult",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::PodStatus as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::POD_STATUS_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -10760,13 +10923,14 @@ pub struct PodTemplate {
     pub template: crate::core::v1::PodTemplateSpec,
 }
 
-static POD_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodTemplate",
     full_name: "io.k8s.api.core.v1.PodTemplate",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<crate::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&crate::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -10815,16 +10979,17 @@ apimachinery::impl_resource!(PodTemplate, crate::core::v1::PodTemplateList, "", 
 pub struct PodTemplateList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::PodTemplate>,
+    pub items: am::List<crate::core::v1::PodTemplate>,
 }
 
-static POD_TEMPLATE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_TEMPLATE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PodTemplateList",
     full_name: "io.k8s.api.core.v1.PodTemplateList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::PodTemplate as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::POD_TEMPLATE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -10875,13 +11040,14 @@ pub struct PodTemplateSpec {
     pub spec: crate::core::v1::PodSpec,
 }
 
-static POD_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PodTemplateSpec",
     full_name: "io.k8s.api.core.v1.PodTemplateSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::PodSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::POD_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -10928,7 +11094,8 @@ pub struct PortStatus {
     pub error: Option<String>,
 }
 
-static PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PortStatus",
     full_name: "io.k8s.api.core.v1.PortStatus",
     atomic: false,
@@ -10986,7 +11153,8 @@ pub struct PortworxVolumeSource {
     pub read_only: bool,
 }
 
-static PORTWORX_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PORTWORX_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PortworxVolumeSource",
     full_name: "io.k8s.api.core.v1.PortworxVolumeSource",
     atomic: false,
@@ -11042,7 +11210,8 @@ pub struct Preconditions {
     pub uid: Option<String>,
 }
 
-static PRECONDITIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRECONDITIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "Preconditions",
     full_name: "io.k8s.api.core.v1.Preconditions",
     atomic: false,
@@ -11086,17 +11255,18 @@ apimachinery::impl_message_field!(Preconditions);
 #[derive(Clone, Default, PartialEq)]
 pub struct PreferAvoidPodsEntry {
     pub pod_signature: crate::core::v1::PodSignature,
-    pub eviction_time: Time,
+    pub eviction_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static PREFER_AVOID_PODS_ENTRY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PREFER_AVOID_PODS_ENTRY_SCHEMA: schema::Schema = schema::Schema {
     name: "PreferAvoidPodsEntry",
     full_name: "io.k8s.api.core.v1.PreferAvoidPodsEntry",
     atomic: false,
     fields: &[
-        schema::Field { json: "podSignature", ty: schema::Type::Struct(<crate::core::v1::PodSignature as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "podSignature", ty: schema::Type::Struct(&crate::core::v1::POD_SIGNATURE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "evictionTime", ty: schema::Type::Time, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reason", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "message", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
@@ -11153,13 +11323,14 @@ pub struct PreferredSchedulingTerm {
     pub preference: crate::core::v1::NodeSelectorTerm,
 }
 
-static PREFERRED_SCHEDULING_TERM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PREFERRED_SCHEDULING_TERM_SCHEMA: schema::Schema = schema::Schema {
     name: "PreferredSchedulingTerm",
     full_name: "io.k8s.api.core.v1.PreferredSchedulingTerm",
     atomic: false,
     fields: &[
         schema::Field { json: "weight", ty: schema::Type::Int32, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "preference", ty: schema::Type::Struct(<crate::core::v1::NodeSelectorTerm as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "preference", ty: schema::Type::Struct(&crate::core::v1::NODE_SELECTOR_TERM_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -11210,12 +11381,13 @@ pub struct Probe {
     pub termination_grace_period_seconds: Option<i64>,
 }
 
-static PROBE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PROBE_SCHEMA: schema::Schema = schema::Schema {
     name: "Probe",
     full_name: "io.k8s.api.core.v1.Probe",
     atomic: false,
     fields: &[
-        schema::Field { json: "ProbeHandler", ty: schema::Type::Struct(<crate::core::v1::ProbeHandler as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "ProbeHandler", ty: schema::Type::Struct(&crate::core::v1::PROBE_HANDLER_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
         schema::Field { json: "initialDelaySeconds", ty: schema::Type::Int32, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "timeoutSeconds", ty: schema::Type::Int32, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "periodSeconds", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
@@ -11291,15 +11463,16 @@ pub struct ProbeHandler {
     pub grpc: Option<Box<crate::core::v1::GRPCAction>>,
 }
 
-static PROBE_HANDLER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PROBE_HANDLER_SCHEMA: schema::Schema = schema::Schema {
     name: "ProbeHandler",
     full_name: "io.k8s.api.core.v1.ProbeHandler",
     atomic: false,
     fields: &[
-        schema::Field { json: "exec", ty: schema::Type::Struct(<crate::core::v1::ExecAction as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "httpGet", ty: schema::Type::Struct(<crate::core::v1::HTTPGetAction as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tcpSocket", ty: schema::Type::Struct(<crate::core::v1::TCPSocketAction as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "grpc", ty: schema::Type::Struct(<crate::core::v1::GRPCAction as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "exec", ty: schema::Type::Struct(&crate::core::v1::EXEC_ACTION_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "httpGet", ty: schema::Type::Struct(&crate::core::v1::HTTP_GET_ACTION_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "tcpSocket", ty: schema::Type::Struct(&crate::core::v1::TCP_SOCKET_ACTION_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "grpc", ty: schema::Type::Struct(&crate::core::v1::GRPC_ACTION_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -11349,16 +11522,17 @@ apimachinery::impl_message_field!(ProbeHandler);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ProjectedVolumeSource {
-    pub sources: List<crate::core::v1::VolumeProjection>,
+    pub sources: am::List<crate::core::v1::VolumeProjection>,
     pub default_mode: Option<i32>,
 }
 
-static PROJECTED_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PROJECTED_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ProjectedVolumeSource",
     full_name: "io.k8s.api.core.v1.ProjectedVolumeSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "sources", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::VolumeProjection as wire::Message>::SCHEMA)), number: 1, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "sources", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::VOLUME_PROJECTION_SCHEMA)), number: 1, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "defaultMode", ty: schema::Type::Int32, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -11409,7 +11583,8 @@ pub struct QuobyteVolumeSource {
     pub tenant: String,
 }
 
-static QUOBYTE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static QUOBYTE_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "QuobyteVolumeSource",
     full_name: "io.k8s.api.core.v1.QuobyteVolumeSource",
     atomic: false,
@@ -11477,7 +11652,7 @@ apimachinery::impl_message_field!(QuobyteVolumeSource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RBDPersistentVolumeSource {
-    pub monitors: List<String>,
+    pub monitors: am::List<String>,
     pub image: String,
     pub fs_type: String,
     pub pool: String,
@@ -11487,7 +11662,8 @@ pub struct RBDPersistentVolumeSource {
     pub read_only: bool,
 }
 
-static RBD_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RBD_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "RBDPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.RBDPersistentVolumeSource",
     atomic: false,
@@ -11498,7 +11674,7 @@ static RBD_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "pool", ty: schema::Type::String, number: 4, omit_empty: true, default: Some("\"rbd\""), ..schema::Field::BASE },
         schema::Field { json: "user", ty: schema::Type::String, number: 5, omit_empty: true, default: Some("\"admin\""), ..schema::Field::BASE },
         schema::Field { json: "keyring", ty: schema::Type::String, number: 6, omit_empty: true, default: Some("\"/etc/ceph/keyring\""), ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 8, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -11565,7 +11741,7 @@ apimachinery::impl_message_field!(RBDPersistentVolumeSource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RBDVolumeSource {
-    pub monitors: List<String>,
+    pub monitors: am::List<String>,
     pub image: String,
     pub fs_type: String,
     pub pool: String,
@@ -11575,7 +11751,8 @@ pub struct RBDVolumeSource {
     pub read_only: bool,
 }
 
-static RBD_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RBD_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "RBDVolumeSource",
     full_name: "io.k8s.api.core.v1.RBDVolumeSource",
     atomic: false,
@@ -11586,7 +11763,7 @@ static RBD_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "pool", ty: schema::Type::String, number: 4, omit_empty: true, default: Some("\"rbd\""), ..schema::Field::BASE },
         schema::Field { json: "user", ty: schema::Type::String, number: 5, omit_empty: true, default: Some("\"admin\""), ..schema::Field::BASE },
         schema::Field { json: "keyring", ty: schema::Type::String, number: 6, omit_empty: true, default: Some("\"/etc/ceph/keyring\""), ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 8, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -11656,15 +11833,16 @@ pub struct RangeAllocation {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub range: String,
-    pub data: ByteString,
+    pub data: am::ByteString,
 }
 
-static RANGE_ALLOCATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RANGE_ALLOCATION_SCHEMA: schema::Schema = schema::Schema {
     name: "RangeAllocation",
     full_name: "io.k8s.api.core.v1.RangeAllocation",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "range", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "data", ty: schema::Type::Bytes, number: 3, required: true, ..schema::Field::BASE },
     ],
@@ -11723,14 +11901,15 @@ pub struct ReplicationController {
     pub status: crate::core::v1::ReplicationControllerStatus,
 }
 
-static REPLICATION_CONTROLLER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICATION_CONTROLLER_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicationController",
     full_name: "io.k8s.api.core.v1.ReplicationController",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::ReplicationControllerSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::ReplicationControllerStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::REPLICATION_CONTROLLER_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::REPLICATION_CONTROLLER_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -11783,12 +11962,13 @@ apimachinery::impl_resource!(ReplicationController, crate::core::v1::Replication
 pub struct ReplicationControllerCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static REPLICATION_CONTROLLER_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICATION_CONTROLLER_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicationControllerCondition",
     full_name: "io.k8s.api.core.v1.ReplicationControllerCondition",
     atomic: false,
@@ -11853,16 +12033,17 @@ apimachinery::impl_message_field!(ReplicationControllerCondition);
 pub struct ReplicationControllerList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::ReplicationController>,
+    pub items: am::List<crate::core::v1::ReplicationController>,
 }
 
-static REPLICATION_CONTROLLER_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICATION_CONTROLLER_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicationControllerList",
     full_name: "io.k8s.api.core.v1.ReplicationControllerList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ReplicationController as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::REPLICATION_CONTROLLER_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -11911,11 +12092,12 @@ apimachinery::impl_list!(ReplicationControllerList, crate::core::v1::Replication
 pub struct ReplicationControllerSpec {
     pub replicas: Option<i32>,
     pub min_ready_seconds: i32,
-    pub selector: Map<String>,
+    pub selector: am::Map<String>,
     pub template: Option<Box<crate::core::v1::PodTemplateSpec>>,
 }
 
-static REPLICATION_CONTROLLER_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICATION_CONTROLLER_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicationControllerSpec",
     full_name: "io.k8s.api.core.v1.ReplicationControllerSpec",
     atomic: false,
@@ -11923,7 +12105,7 @@ static REPLICATION_CONTROLLER_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, default: Some("1"), ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 4, omit_empty: true, default: Some("0"), ..schema::Field::BASE },
         schema::Field { json: "selector", ty: schema::Type::Map(&schema::Type::String), number: 2, omit_empty: true, map_atomic: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<crate::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&crate::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -11978,10 +12160,11 @@ pub struct ReplicationControllerStatus {
     pub ready_replicas: i32,
     pub available_replicas: i32,
     pub observed_generation: i64,
-    pub conditions: List<crate::core::v1::ReplicationControllerCondition>,
+    pub conditions: am::List<crate::core::v1::ReplicationControllerCondition>,
 }
 
-static REPLICATION_CONTROLLER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICATION_CONTROLLER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicationControllerStatus",
     full_name: "io.k8s.api.core.v1.ReplicationControllerStatus",
     atomic: false,
@@ -11991,7 +12174,7 @@ static REPLICATION_CONTROLLER_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "readyReplicas", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "observedGeneration", ty: schema::Type::Int64, number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ReplicationControllerCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::REPLICATION_CONTROLLER_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -12053,7 +12236,8 @@ pub struct ResourceClaim {
     pub request: String,
 }
 
-static RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaim",
     full_name: "io.k8s.api.core.v1.ResourceClaim",
     atomic: false,
@@ -12103,10 +12287,11 @@ apimachinery::impl_message_field!(ResourceClaim);
 pub struct ResourceFieldSelector {
     pub container_name: String,
     pub resource: String,
-    pub divisor: Quantity,
+    pub divisor: am::Quantity,
 }
 
-static RESOURCE_FIELD_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_FIELD_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceFieldSelector",
     full_name: "io.k8s.api.core.v1.ResourceFieldSelector",
     atomic: true,
@@ -12164,7 +12349,8 @@ pub struct ResourceHealth {
     pub message: Option<String>,
 }
 
-static RESOURCE_HEALTH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_HEALTH_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceHealth",
     full_name: "io.k8s.api.core.v1.ResourceHealth",
     atomic: false,
@@ -12223,14 +12409,15 @@ pub struct ResourceQuota {
     pub status: crate::core::v1::ResourceQuotaStatus,
 }
 
-static RESOURCE_QUOTA_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_QUOTA_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceQuota",
     full_name: "io.k8s.api.core.v1.ResourceQuota",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::ResourceQuotaSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::ResourceQuotaStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_QUOTA_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::RESOURCE_QUOTA_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -12283,16 +12470,17 @@ apimachinery::impl_resource!(ResourceQuota, crate::core::v1::ResourceQuotaList, 
 pub struct ResourceQuotaList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::ResourceQuota>,
+    pub items: am::List<crate::core::v1::ResourceQuota>,
 }
 
-static RESOURCE_QUOTA_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_QUOTA_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceQuotaList",
     full_name: "io.k8s.api.core.v1.ResourceQuotaList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ResourceQuota as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::RESOURCE_QUOTA_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -12339,19 +12527,20 @@ apimachinery::impl_list!(ResourceQuotaList, crate::core::v1::ResourceQuota);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourceQuotaSpec {
-    pub hard: Map<Quantity>,
-    pub scopes: List<String>,
+    pub hard: am::Map<am::Quantity>,
+    pub scopes: am::List<String>,
     pub scope_selector: Option<Box<crate::core::v1::ScopeSelector>>,
 }
 
-static RESOURCE_QUOTA_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_QUOTA_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceQuotaSpec",
     full_name: "io.k8s.api.core.v1.ResourceQuotaSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "hard", ty: schema::Type::Map(&schema::Type::Quantity), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "scopes", ty: schema::Type::List(&schema::Type::String), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), enum_values: &["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity", "VolumeAttributesClass"], ..schema::Field::BASE },
-        schema::Field { json: "scopeSelector", ty: schema::Type::Struct(<crate::core::v1::ScopeSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "scopeSelector", ty: schema::Type::Struct(&crate::core::v1::SCOPE_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -12397,11 +12586,12 @@ apimachinery::impl_message_field!(ResourceQuotaSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourceQuotaStatus {
-    pub hard: Map<Quantity>,
-    pub used: Map<Quantity>,
+    pub hard: am::Map<am::Quantity>,
+    pub used: am::Map<am::Quantity>,
 }
 
-static RESOURCE_QUOTA_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_QUOTA_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceQuotaStatus",
     full_name: "io.k8s.api.core.v1.ResourceQuotaStatus",
     atomic: false,
@@ -12449,19 +12639,20 @@ apimachinery::impl_message_field!(ResourceQuotaStatus);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourceRequirements {
-    pub limits: Map<Quantity>,
-    pub requests: Map<Quantity>,
-    pub claims: List<crate::core::v1::ResourceClaim>,
+    pub limits: am::Map<am::Quantity>,
+    pub requests: am::Map<am::Quantity>,
+    pub claims: am::List<crate::core::v1::ResourceClaim>,
 }
 
-static RESOURCE_REQUIREMENTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_REQUIREMENTS_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceRequirements",
     full_name: "io.k8s.api.core.v1.ResourceRequirements",
     atomic: false,
     fields: &[
         schema::Field { json: "limits", ty: schema::Type::Map(&schema::Type::Quantity), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "requests", ty: schema::Type::Map(&schema::Type::Quantity), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "claims", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ResourceClaim as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], ..schema::Field::BASE },
+        schema::Field { json: "claims", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::RESOURCE_CLAIM_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], ..schema::Field::BASE },
     ],
 };
 
@@ -12508,16 +12699,17 @@ apimachinery::impl_message_field!(ResourceRequirements);
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourceStatus {
     pub name: String,
-    pub resources: List<crate::core::v1::ResourceHealth>,
+    pub resources: am::List<crate::core::v1::ResourceHealth>,
 }
 
-static RESOURCE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceStatus",
     full_name: "io.k8s.api.core.v1.ResourceStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ResourceHealth as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["resourceID"], ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::RESOURCE_HEALTH_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["resourceID"], ..schema::Field::BASE },
     ],
 };
 
@@ -12565,7 +12757,8 @@ pub struct SELinuxOptions {
     pub level: String,
 }
 
-static SE_LINUX_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SE_LINUX_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "SELinuxOptions",
     full_name: "io.k8s.api.core.v1.SELinuxOptions",
     atomic: false,
@@ -12635,14 +12828,15 @@ pub struct ScaleIOPersistentVolumeSource {
     pub read_only: bool,
 }
 
-static SCALE_IO_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_IO_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleIOPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.ScaleIOPersistentVolumeSource",
     atomic: false,
     fields: &[
         schema::Field { json: "gateway", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "system", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::SecretReference as wire::Message>::SCHEMA), number: 3, required: true, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::SECRET_REFERENCE_SCHEMA), number: 3, required: true, pointer: true, ..schema::Field::BASE },
         schema::Field { json: "sslEnabled", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "protectionDomain", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "storagePool", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
@@ -12735,14 +12929,15 @@ pub struct ScaleIOVolumeSource {
     pub read_only: bool,
 }
 
-static SCALE_IO_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_IO_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleIOVolumeSource",
     full_name: "io.k8s.api.core.v1.ScaleIOVolumeSource",
     atomic: false,
     fields: &[
         schema::Field { json: "gateway", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "system", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 3, required: true, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 3, required: true, pointer: true, ..schema::Field::BASE },
         schema::Field { json: "sslEnabled", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "protectionDomain", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "storagePool", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
@@ -12823,15 +13018,16 @@ apimachinery::impl_message_field!(ScaleIOVolumeSource);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ScopeSelector {
-    pub match_expressions: List<crate::core::v1::ScopedResourceSelectorRequirement>,
+    pub match_expressions: am::List<crate::core::v1::ScopedResourceSelectorRequirement>,
 }
 
-static SCOPE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCOPE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "ScopeSelector",
     full_name: "io.k8s.api.core.v1.ScopeSelector",
     atomic: true,
     fields: &[
-        schema::Field { json: "matchExpressions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ScopedResourceSelectorRequirement as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "matchExpressions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::SCOPED_RESOURCE_SELECTOR_REQUIREMENT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -12871,10 +13067,11 @@ apimachinery::impl_message_field!(ScopeSelector);
 pub struct ScopedResourceSelectorRequirement {
     pub scope_name: String,
     pub operator: String,
-    pub values: List<String>,
+    pub values: am::List<String>,
 }
 
-static SCOPED_RESOURCE_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCOPED_RESOURCE_SELECTOR_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "ScopedResourceSelectorRequirement",
     full_name: "io.k8s.api.core.v1.ScopedResourceSelectorRequirement",
     atomic: false,
@@ -12931,7 +13128,8 @@ pub struct SeccompProfile {
     pub localhost_profile: Option<String>,
 }
 
-static SECCOMP_PROFILE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECCOMP_PROFILE_SCHEMA: schema::Schema = schema::Schema {
     name: "SeccompProfile",
     full_name: "io.k8s.api.core.v1.SeccompProfile",
     atomic: false,
@@ -12982,17 +13180,18 @@ pub struct Secret {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub immutable: Option<bool>,
-    pub data: Map<ByteString>,
-    pub string_data: Map<String>,
+    pub data: am::Map<am::ByteString>,
+    pub string_data: am::Map<String>,
     pub type_: String,
 }
 
-static SECRET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECRET_SCHEMA: schema::Schema = schema::Schema {
     name: "Secret",
     full_name: "io.k8s.api.core.v1.Secret",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "immutable", ty: schema::Type::Bool, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "data", ty: schema::Type::Map(&schema::Type::Bytes), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "stringData", ty: schema::Type::Map(&schema::Type::String), number: 4, omit_empty: true, ..schema::Field::BASE },
@@ -13059,12 +13258,13 @@ pub struct SecretEnvSource {
     pub optional: Option<bool>,
 }
 
-static SECRET_ENV_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECRET_ENV_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "SecretEnvSource",
     full_name: "io.k8s.api.core.v1.SecretEnvSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -13114,12 +13314,13 @@ pub struct SecretKeySelector {
     pub optional: Option<bool>,
 }
 
-static SECRET_KEY_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECRET_KEY_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "SecretKeySelector",
     full_name: "io.k8s.api.core.v1.SecretKeySelector",
     atomic: true,
     fields: &[
-        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
         schema::Field { json: "key", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -13171,16 +13372,17 @@ apimachinery::impl_message_field!(SecretKeySelector);
 pub struct SecretList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::Secret>,
+    pub items: am::List<crate::core::v1::Secret>,
 }
 
-static SECRET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECRET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "SecretList",
     full_name: "io.k8s.api.core.v1.SecretList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Secret as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::SECRET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -13228,17 +13430,18 @@ apimachinery::impl_list!(SecretList, crate::core::v1::Secret);
 #[derive(Clone, Default, PartialEq)]
 pub struct SecretProjection {
     pub local_object_reference: crate::core::v1::LocalObjectReference,
-    pub items: List<crate::core::v1::KeyToPath>,
+    pub items: am::List<crate::core::v1::KeyToPath>,
     pub optional: Option<bool>,
 }
 
-static SECRET_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECRET_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
     name: "SecretProjection",
     full_name: "io.k8s.api.core.v1.SecretProjection",
     atomic: false,
     fields: &[
-        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::KeyToPath as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "LocalObjectReference", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::KEY_TO_PATH_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -13291,7 +13494,8 @@ pub struct SecretReference {
     pub namespace: String,
 }
 
-static SECRET_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECRET_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "SecretReference",
     full_name: "io.k8s.api.core.v1.SecretReference",
     atomic: true,
@@ -13340,18 +13544,19 @@ apimachinery::impl_message_field!(SecretReference);
 #[derive(Clone, Default, PartialEq)]
 pub struct SecretVolumeSource {
     pub secret_name: String,
-    pub items: List<crate::core::v1::KeyToPath>,
+    pub items: am::List<crate::core::v1::KeyToPath>,
     pub default_mode: Option<i32>,
     pub optional: Option<bool>,
 }
 
-static SECRET_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECRET_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "SecretVolumeSource",
     full_name: "io.k8s.api.core.v1.SecretVolumeSource",
     atomic: false,
     fields: &[
         schema::Field { json: "secretName", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::KeyToPath as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::KEY_TO_PATH_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "defaultMode", ty: schema::Type::Int32, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "optional", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -13417,23 +13622,24 @@ pub struct SecurityContext {
     pub app_armor_profile: Option<Box<crate::core::v1::AppArmorProfile>>,
 }
 
-static SECURITY_CONTEXT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SECURITY_CONTEXT_SCHEMA: schema::Schema = schema::Schema {
     name: "SecurityContext",
     full_name: "io.k8s.api.core.v1.SecurityContext",
     atomic: false,
     fields: &[
-        schema::Field { json: "capabilities", ty: schema::Type::Struct(<crate::core::v1::Capabilities as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "capabilities", ty: schema::Type::Struct(&crate::core::v1::CAPABILITIES_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "privileged", ty: schema::Type::Bool, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "seLinuxOptions", ty: schema::Type::Struct(<crate::core::v1::SELinuxOptions as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "windowsOptions", ty: schema::Type::Struct(<crate::core::v1::WindowsSecurityContextOptions as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "seLinuxOptions", ty: schema::Type::Struct(&crate::core::v1::SE_LINUX_OPTIONS_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "windowsOptions", ty: schema::Type::Struct(&crate::core::v1::WINDOWS_SECURITY_CONTEXT_OPTIONS_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "runAsUser", ty: schema::Type::Int64, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "runAsGroup", ty: schema::Type::Int64, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "runAsNonRoot", ty: schema::Type::Bool, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnlyRootFilesystem", ty: schema::Type::Bool, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allowPrivilegeEscalation", ty: schema::Type::Bool, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "procMount", ty: schema::Type::String, number: 9, pointer: true, omit_empty: true, enum_values: &["Default", "Unmasked"], ..schema::Field::BASE },
-        schema::Field { json: "seccompProfile", ty: schema::Type::Struct(<crate::core::v1::SeccompProfile as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "appArmorProfile", ty: schema::Type::Struct(<crate::core::v1::AppArmorProfile as wire::Message>::SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "seccompProfile", ty: schema::Type::Struct(&crate::core::v1::SECCOMP_PROFILE_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "appArmorProfile", ty: schema::Type::Struct(&crate::core::v1::APP_ARMOR_PROFILE_SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -13519,12 +13725,13 @@ pub struct SerializedReference {
     pub reference: crate::core::v1::ObjectReference,
 }
 
-static SERIALIZED_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERIALIZED_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "SerializedReference",
     full_name: "io.k8s.api.core.v1.SerializedReference",
     atomic: false,
     fields: &[
-        schema::Field { json: "reference", ty: schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "reference", ty: schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -13572,14 +13779,15 @@ pub struct Service {
     pub status: crate::core::v1::ServiceStatus,
 }
 
-static SERVICE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_SCHEMA: schema::Schema = schema::Schema {
     name: "Service",
     full_name: "io.k8s.api.core.v1.Service",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::core::v1::ServiceSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::core::v1::ServiceStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::core::v1::SERVICE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::core::v1::SERVICE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -13632,19 +13840,20 @@ apimachinery::impl_resource!(Service, crate::core::v1::ServiceList, "", "v1", "S
 pub struct ServiceAccount {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub secrets: List<crate::core::v1::ObjectReference>,
-    pub image_pull_secrets: List<crate::core::v1::LocalObjectReference>,
+    pub secrets: am::List<crate::core::v1::ObjectReference>,
+    pub image_pull_secrets: am::List<crate::core::v1::LocalObjectReference>,
     pub automount_service_account_token: Option<bool>,
 }
 
-static SERVICE_ACCOUNT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_ACCOUNT_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceAccount",
     full_name: "io.k8s.api.core.v1.ServiceAccount",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secrets", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "imagePullSecrets", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secrets", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "imagePullSecrets", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "automountServiceAccountToken", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -13702,16 +13911,17 @@ apimachinery::impl_resource!(ServiceAccount, crate::core::v1::ServiceAccountList
 pub struct ServiceAccountList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::ServiceAccount>,
+    pub items: am::List<crate::core::v1::ServiceAccount>,
 }
 
-static SERVICE_ACCOUNT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_ACCOUNT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceAccountList",
     full_name: "io.k8s.api.core.v1.ServiceAccountList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ServiceAccount as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::SERVICE_ACCOUNT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -13763,7 +13973,8 @@ pub struct ServiceAccountTokenProjection {
     pub path: String,
 }
 
-static SERVICE_ACCOUNT_TOKEN_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_ACCOUNT_TOKEN_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceAccountTokenProjection",
     full_name: "io.k8s.api.core.v1.ServiceAccountTokenProjection",
     atomic: false,
@@ -13818,16 +14029,17 @@ apimachinery::impl_message_field!(ServiceAccountTokenProjection);
 pub struct ServiceList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::core::v1::Service>,
+    pub items: am::List<crate::core::v1::Service>,
 }
 
-static SERVICE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceList",
     full_name: "io.k8s.api.core.v1.ServiceList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::Service as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::SERVICE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -13878,11 +14090,12 @@ pub struct ServicePort {
     pub protocol: String,
     pub app_protocol: Option<String>,
     pub port: i32,
-    pub target_port: IntOrString,
+    pub target_port: am::IntOrString,
     pub node_port: i32,
 }
 
-static SERVICE_PORT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_PORT_SCHEMA: schema::Schema = schema::Schema {
     name: "ServicePort",
     full_name: "io.k8s.api.core.v1.ServicePort",
     atomic: false,
@@ -13954,7 +14167,8 @@ pub struct ServiceProxyOptions {
     pub path: String,
 }
 
-static SERVICE_PROXY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_PROXY_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceProxyOptions",
     full_name: "io.k8s.api.core.v1.ServiceProxyOptions",
     atomic: false,
@@ -14001,21 +14215,21 @@ apimachinery::impl_kind!(ServiceProxyOptions, "", "v1", "ServiceProxyOptions");
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ServiceSpec {
-    pub ports: List<crate::core::v1::ServicePort>,
-    pub selector: Map<String>,
+    pub ports: am::List<crate::core::v1::ServicePort>,
+    pub selector: am::Map<String>,
     pub cluster_ip: String,
-    pub cluster_ips: List<String>,
+    pub cluster_ips: am::List<String>,
     pub type_: String,
-    pub external_ips: List<String>,
+    pub external_ips: am::List<String>,
     pub session_affinity: String,
     pub load_balancer_ip: String,
-    pub load_balancer_source_ranges: List<String>,
+    pub load_balancer_source_ranges: am::List<String>,
     pub external_name: String,
     pub external_traffic_policy: String,
     pub health_check_node_port: i32,
     pub publish_not_ready_addresses: bool,
     pub session_affinity_config: Option<Box<crate::core::v1::SessionAffinityConfig>>,
-    pub ip_families: List<String>,
+    pub ip_families: am::List<String>,
     pub ip_family_policy: Option<String>,
     pub allocate_load_balancer_node_ports: Option<bool>,
     pub load_balancer_class: Option<String>,
@@ -14023,12 +14237,13 @@ pub struct ServiceSpec {
     pub traffic_distribution: Option<String>,
 }
 
-static SERVICE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceSpec",
     full_name: "io.k8s.api.core.v1.ServiceSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::ServicePort as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["port","protocol"], patch_merge_key: "port", ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::SERVICE_PORT_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["port","protocol"], patch_merge_key: "port", ..schema::Field::BASE },
         schema::Field { json: "selector", ty: schema::Type::Map(&schema::Type::String), number: 2, omit_empty: true, map_atomic: true, ..schema::Field::BASE },
         schema::Field { json: "clusterIP", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "clusterIPs", ty: schema::Type::List(&schema::Type::String), number: 18, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
@@ -14041,7 +14256,7 @@ static SERVICE_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "externalTrafficPolicy", ty: schema::Type::String, number: 11, omit_empty: true, enum_values: &["Cluster", "Local"], ..schema::Field::BASE },
         schema::Field { json: "healthCheckNodePort", ty: schema::Type::Int32, number: 12, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "publishNotReadyAddresses", ty: schema::Type::Bool, number: 13, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "sessionAffinityConfig", ty: schema::Type::Struct(<crate::core::v1::SessionAffinityConfig as wire::Message>::SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "sessionAffinityConfig", ty: schema::Type::Struct(&crate::core::v1::SESSION_AFFINITY_CONFIG_SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "ipFamilies", ty: schema::Type::List(&schema::Type::String), number: 19, omit_empty: true, list_type: Some(schema::ListType::Atomic), enum_values: &["IPv4", "IPv6", ""], ..schema::Field::BASE },
         schema::Field { json: "ipFamilyPolicy", ty: schema::Type::String, number: 17, pointer: true, omit_empty: true, enum_values: &["SingleStack", "PreferDualStack", "RequireDualStack"], ..schema::Field::BASE },
         schema::Field { json: "allocateLoadBalancerNodePorts", ty: schema::Type::Bool, number: 20, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -14162,16 +14377,17 @@ apimachinery::impl_message_field!(ServiceSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct ServiceStatus {
     pub load_balancer: crate::core::v1::LoadBalancerStatus,
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static SERVICE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceStatus",
     full_name: "io.k8s.api.core.v1.ServiceStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(<crate::core::v1::LoadBalancerStatus as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(&crate::core::v1::LOAD_BALANCER_STATUS_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -14216,12 +14432,13 @@ pub struct SessionAffinityConfig {
     pub client_ip: Option<Box<crate::core::v1::ClientIPConfig>>,
 }
 
-static SESSION_AFFINITY_CONFIG_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SESSION_AFFINITY_CONFIG_SCHEMA: schema::Schema = schema::Schema {
     name: "SessionAffinityConfig",
     full_name: "io.k8s.api.core.v1.SessionAffinityConfig",
     atomic: false,
     fields: &[
-        schema::Field { json: "clientIP", ty: schema::Type::Struct(<crate::core::v1::ClientIPConfig as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "clientIP", ty: schema::Type::Struct(&crate::core::v1::CLIENT_IP_CONFIG_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -14262,7 +14479,8 @@ pub struct SleepAction {
     pub seconds: i64,
 }
 
-static SLEEP_ACTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SLEEP_ACTION_SCHEMA: schema::Schema = schema::Schema {
     name: "SleepAction",
     full_name: "io.k8s.api.core.v1.SleepAction",
     atomic: false,
@@ -14312,7 +14530,8 @@ pub struct StorageOSPersistentVolumeSource {
     pub secret_ref: Option<Box<crate::core::v1::ObjectReference>>,
 }
 
-static STORAGE_OS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_OS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageOSPersistentVolumeSource",
     full_name: "io.k8s.api.core.v1.StorageOSPersistentVolumeSource",
     atomic: false,
@@ -14321,7 +14540,7 @@ static STORAGE_OS_PERSISTENT_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Sche
         schema::Field { json: "volumeNamespace", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::OBJECT_REFERENCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -14382,7 +14601,8 @@ pub struct StorageOSVolumeSource {
     pub secret_ref: Option<Box<crate::core::v1::LocalObjectReference>>,
 }
 
-static STORAGE_OS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_OS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageOSVolumeSource",
     full_name: "io.k8s.api.core.v1.StorageOSVolumeSource",
     atomic: false,
@@ -14391,7 +14611,7 @@ static STORAGE_OS_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "volumeNamespace", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "fsType", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secretRef", ty: schema::Type::Struct(<crate::core::v1::LocalObjectReference as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secretRef", ty: schema::Type::Struct(&crate::core::v1::LOCAL_OBJECT_REFERENCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -14449,7 +14669,8 @@ pub struct Sysctl {
     pub value: String,
 }
 
-static SYSCTL_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SYSCTL_SCHEMA: schema::Schema = schema::Schema {
     name: "Sysctl",
     full_name: "io.k8s.api.core.v1.Sysctl",
     atomic: false,
@@ -14497,11 +14718,12 @@ apimachinery::impl_message_field!(Sysctl);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct TCPSocketAction {
-    pub port: IntOrString,
+    pub port: am::IntOrString,
     pub host: String,
 }
 
-static TCP_SOCKET_ACTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TCP_SOCKET_ACTION_SCHEMA: schema::Schema = schema::Schema {
     name: "TCPSocketAction",
     full_name: "io.k8s.api.core.v1.TCPSocketAction",
     atomic: false,
@@ -14552,10 +14774,11 @@ pub struct Taint {
     pub key: String,
     pub value: String,
     pub effect: String,
-    pub time_added: Option<Time>,
+    pub time_added: Option<am::Time>,
 }
 
-static TAINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TAINT_SCHEMA: schema::Schema = schema::Schema {
     name: "Taint",
     full_name: "io.k8s.api.core.v1.Taint",
     atomic: false,
@@ -14620,7 +14843,8 @@ pub struct Toleration {
     pub toleration_seconds: Option<i64>,
 }
 
-static TOLERATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOLERATION_SCHEMA: schema::Schema = schema::Schema {
     name: "Toleration",
     full_name: "io.k8s.api.core.v1.Toleration",
     atomic: false,
@@ -14684,10 +14908,11 @@ apimachinery::impl_message_field!(Toleration);
 #[derive(Clone, Default, PartialEq)]
 pub struct TopologySelectorLabelRequirement {
     pub key: String,
-    pub values: List<String>,
+    pub values: am::List<String>,
 }
 
-static TOPOLOGY_SELECTOR_LABEL_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOPOLOGY_SELECTOR_LABEL_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "TopologySelectorLabelRequirement",
     full_name: "io.k8s.api.core.v1.TopologySelectorLabelRequirement",
     atomic: false,
@@ -14735,15 +14960,16 @@ apimachinery::impl_message_field!(TopologySelectorLabelRequirement);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct TopologySelectorTerm {
-    pub match_label_expressions: List<crate::core::v1::TopologySelectorLabelRequirement>,
+    pub match_label_expressions: am::List<crate::core::v1::TopologySelectorLabelRequirement>,
 }
 
-static TOPOLOGY_SELECTOR_TERM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOPOLOGY_SELECTOR_TERM_SCHEMA: schema::Schema = schema::Schema {
     name: "TopologySelectorTerm",
     full_name: "io.k8s.api.core.v1.TopologySelectorTerm",
     atomic: true,
     fields: &[
-        schema::Field { json: "matchLabelExpressions", ty: schema::Type::List(&schema::Type::Struct(<crate::core::v1::TopologySelectorLabelRequirement as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "matchLabelExpressions", ty: schema::Type::List(&schema::Type::Struct(&crate::core::v1::TOPOLOGY_SELECTOR_LABEL_REQUIREMENT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -14788,10 +15014,11 @@ pub struct TopologySpreadConstraint {
     pub min_domains: Option<i32>,
     pub node_affinity_policy: Option<String>,
     pub node_taints_policy: Option<String>,
-    pub match_label_keys: List<String>,
+    pub match_label_keys: am::List<String>,
 }
 
-static TOPOLOGY_SPREAD_CONSTRAINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOPOLOGY_SPREAD_CONSTRAINT_SCHEMA: schema::Schema = schema::Schema {
     name: "TopologySpreadConstraint",
     full_name: "io.k8s.api.core.v1.TopologySpreadConstraint",
     atomic: false,
@@ -14799,7 +15026,7 @@ static TOPOLOGY_SPREAD_CONSTRAINT_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "maxSkew", ty: schema::Type::Int32, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "topologyKey", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "whenUnsatisfiable", ty: schema::Type::String, number: 3, required: true, enum_values: &["DoNotSchedule", "ScheduleAnyway"], ..schema::Field::BASE },
-        schema::Field { json: "labelSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "labelSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "minDomains", ty: schema::Type::Int32, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "nodeAffinityPolicy", ty: schema::Type::String, number: 6, pointer: true, omit_empty: true, enum_values: &["Ignore", "Honor"], ..schema::Field::BASE },
         schema::Field { json: "nodeTaintsPolicy", ty: schema::Type::String, number: 7, pointer: true, omit_empty: true, enum_values: &["Ignore", "Honor"], ..schema::Field::BASE },
@@ -14874,7 +15101,8 @@ pub struct TypedLocalObjectReference {
     pub name: String,
 }
 
-static TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "TypedLocalObjectReference",
     full_name: "io.k8s.api.core.v1.TypedLocalObjectReference",
     atomic: true,
@@ -14933,7 +15161,8 @@ pub struct TypedObjectReference {
     pub namespace: Option<String>,
 }
 
-static TYPED_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TYPED_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "TypedObjectReference",
     full_name: "io.k8s.api.core.v1.TypedObjectReference",
     atomic: false,
@@ -14995,13 +15224,14 @@ pub struct Volume {
     pub volume_source: crate::core::v1::VolumeSource,
 }
 
-static VOLUME_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_SCHEMA: schema::Schema = schema::Schema {
     name: "Volume",
     full_name: "io.k8s.api.core.v1.Volume",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "VolumeSource", ty: schema::Type::Struct(<crate::core::v1::VolumeSource as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "VolumeSource", ty: schema::Type::Struct(&crate::core::v1::VOLUME_SOURCE_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -15049,7 +15279,8 @@ pub struct VolumeDevice {
     pub device_path: String,
 }
 
-static VOLUME_DEVICE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_DEVICE_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeDevice",
     full_name: "io.k8s.api.core.v1.VolumeDevice",
     atomic: false,
@@ -15106,7 +15337,8 @@ pub struct VolumeMount {
     pub sub_path_expr: String,
 }
 
-static VOLUME_MOUNT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_MOUNT_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeMount",
     full_name: "io.k8s.api.core.v1.VolumeMount",
     atomic: false,
@@ -15186,7 +15418,8 @@ pub struct VolumeMountStatus {
     pub volume_status: Option<Box<crate::core::v1::VolumeStatus>>,
 }
 
-static VOLUME_MOUNT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_MOUNT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeMountStatus",
     full_name: "io.k8s.api.core.v1.VolumeMountStatus",
     atomic: false,
@@ -15195,7 +15428,7 @@ static VOLUME_MOUNT_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "mountPath", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "readOnly", ty: schema::Type::Bool, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "recursiveReadOnly", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "volumeStatus", ty: schema::Type::Struct(<crate::core::v1::VolumeStatus as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "volumeStatus", ty: schema::Type::Struct(&crate::core::v1::VOLUME_STATUS_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -15252,12 +15485,13 @@ pub struct VolumeNodeAffinity {
     pub required: Option<Box<crate::core::v1::NodeSelector>>,
 }
 
-static VOLUME_NODE_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_NODE_AFFINITY_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeNodeAffinity",
     full_name: "io.k8s.api.core.v1.VolumeNodeAffinity",
     atomic: false,
     fields: &[
-        schema::Field { json: "required", ty: schema::Type::Struct(<crate::core::v1::NodeSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "required", ty: schema::Type::Struct(&crate::core::v1::NODE_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -15303,17 +15537,18 @@ pub struct VolumeProjection {
     pub pod_certificate: Option<Box<crate::core::v1::PodCertificateProjection>>,
 }
 
-static VOLUME_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_PROJECTION_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeProjection",
     full_name: "io.k8s.api.core.v1.VolumeProjection",
     atomic: false,
     fields: &[
-        schema::Field { json: "secret", ty: schema::Type::Struct(<crate::core::v1::SecretProjection as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "downwardAPI", ty: schema::Type::Struct(<crate::core::v1::DownwardAPIProjection as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "configMap", ty: schema::Type::Struct(<crate::core::v1::ConfigMapProjection as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "serviceAccountToken", ty: schema::Type::Struct(<crate::core::v1::ServiceAccountTokenProjection as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "clusterTrustBundle", ty: schema::Type::Struct(<crate::core::v1::ClusterTrustBundleProjection as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "podCertificate", ty: schema::Type::Struct(<crate::core::v1::PodCertificateProjection as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secret", ty: schema::Type::Struct(&crate::core::v1::SECRET_PROJECTION_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "downwardAPI", ty: schema::Type::Struct(&crate::core::v1::DOWNWARD_API_PROJECTION_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "configMap", ty: schema::Type::Struct(&crate::core::v1::CONFIG_MAP_PROJECTION_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "serviceAccountToken", ty: schema::Type::Struct(&crate::core::v1::SERVICE_ACCOUNT_TOKEN_PROJECTION_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "clusterTrustBundle", ty: schema::Type::Struct(&crate::core::v1::CLUSTER_TRUST_BUNDLE_PROJECTION_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podCertificate", ty: schema::Type::Struct(&crate::core::v1::POD_CERTIFICATE_PROJECTION_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -15371,11 +15606,12 @@ apimachinery::impl_message_field!(VolumeProjection);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct VolumeResourceRequirements {
-    pub limits: Map<Quantity>,
-    pub requests: Map<Quantity>,
+    pub limits: am::Map<am::Quantity>,
+    pub requests: am::Map<am::Quantity>,
 }
 
-static VOLUME_RESOURCE_REQUIREMENTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_RESOURCE_REQUIREMENTS_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeResourceRequirements",
     full_name: "io.k8s.api.core.v1.VolumeResourceRequirements",
     atomic: false,
@@ -15455,41 +15691,42 @@ pub struct VolumeSource {
     pub image: Option<Box<crate::core::v1::ImageVolumeSource>>,
 }
 
-static VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeSource",
     full_name: "io.k8s.api.core.v1.VolumeSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "hostPath", ty: schema::Type::Struct(<crate::core::v1::HostPathVolumeSource as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "emptyDir", ty: schema::Type::Struct(<crate::core::v1::EmptyDirVolumeSource as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "gcePersistentDisk", ty: schema::Type::Struct(<crate::core::v1::GCEPersistentDiskVolumeSource as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "awsElasticBlockStore", ty: schema::Type::Struct(<crate::core::v1::AWSElasticBlockStoreVolumeSource as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "gitRepo", ty: schema::Type::Struct(<crate::core::v1::GitRepoVolumeSource as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "secret", ty: schema::Type::Struct(<crate::core::v1::SecretVolumeSource as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nfs", ty: schema::Type::Struct(<crate::core::v1::NFSVolumeSource as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "iscsi", ty: schema::Type::Struct(<crate::core::v1::ISCSIVolumeSource as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "glusterfs", ty: schema::Type::Struct(<crate::core::v1::GlusterfsVolumeSource as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "persistentVolumeClaim", ty: schema::Type::Struct(<crate::core::v1::PersistentVolumeClaimVolumeSource as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rbd", ty: schema::Type::Struct(<crate::core::v1::RBDVolumeSource as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "flexVolume", ty: schema::Type::Struct(<crate::core::v1::FlexVolumeSource as wire::Message>::SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "cinder", ty: schema::Type::Struct(<crate::core::v1::CinderVolumeSource as wire::Message>::SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "cephfs", ty: schema::Type::Struct(<crate::core::v1::CephFSVolumeSource as wire::Message>::SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "flocker", ty: schema::Type::Struct(<crate::core::v1::FlockerVolumeSource as wire::Message>::SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "downwardAPI", ty: schema::Type::Struct(<crate::core::v1::DownwardAPIVolumeSource as wire::Message>::SCHEMA), number: 16, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "fc", ty: schema::Type::Struct(<crate::core::v1::FCVolumeSource as wire::Message>::SCHEMA), number: 17, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "azureFile", ty: schema::Type::Struct(<crate::core::v1::AzureFileVolumeSource as wire::Message>::SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "configMap", ty: schema::Type::Struct(<crate::core::v1::ConfigMapVolumeSource as wire::Message>::SCHEMA), number: 19, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "vsphereVolume", ty: schema::Type::Struct(<crate::core::v1::VsphereVirtualDiskVolumeSource as wire::Message>::SCHEMA), number: 20, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "quobyte", ty: schema::Type::Struct(<crate::core::v1::QuobyteVolumeSource as wire::Message>::SCHEMA), number: 21, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "azureDisk", ty: schema::Type::Struct(<crate::core::v1::AzureDiskVolumeSource as wire::Message>::SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "photonPersistentDisk", ty: schema::Type::Struct(<crate::core::v1::PhotonPersistentDiskVolumeSource as wire::Message>::SCHEMA), number: 23, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "projected", ty: schema::Type::Struct(<crate::core::v1::ProjectedVolumeSource as wire::Message>::SCHEMA), number: 26, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "portworxVolume", ty: schema::Type::Struct(<crate::core::v1::PortworxVolumeSource as wire::Message>::SCHEMA), number: 24, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "scaleIO", ty: schema::Type::Struct(<crate::core::v1::ScaleIOVolumeSource as wire::Message>::SCHEMA), number: 25, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "storageos", ty: schema::Type::Struct(<crate::core::v1::StorageOSVolumeSource as wire::Message>::SCHEMA), number: 27, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "csi", ty: schema::Type::Struct(<crate::core::v1::CSIVolumeSource as wire::Message>::SCHEMA), number: 28, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ephemeral", ty: schema::Type::Struct(<crate::core::v1::EphemeralVolumeSource as wire::Message>::SCHEMA), number: 29, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "image", ty: schema::Type::Struct(<crate::core::v1::ImageVolumeSource as wire::Message>::SCHEMA), number: 30, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "hostPath", ty: schema::Type::Struct(&crate::core::v1::HOST_PATH_VOLUME_SOURCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "emptyDir", ty: schema::Type::Struct(&crate::core::v1::EMPTY_DIR_VOLUME_SOURCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "gcePersistentDisk", ty: schema::Type::Struct(&crate::core::v1::GCE_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "awsElasticBlockStore", ty: schema::Type::Struct(&crate::core::v1::AWS_ELASTIC_BLOCK_STORE_VOLUME_SOURCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "gitRepo", ty: schema::Type::Struct(&crate::core::v1::GIT_REPO_VOLUME_SOURCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "secret", ty: schema::Type::Struct(&crate::core::v1::SECRET_VOLUME_SOURCE_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nfs", ty: schema::Type::Struct(&crate::core::v1::NFS_VOLUME_SOURCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "iscsi", ty: schema::Type::Struct(&crate::core::v1::ISCSI_VOLUME_SOURCE_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "glusterfs", ty: schema::Type::Struct(&crate::core::v1::GLUSTERFS_VOLUME_SOURCE_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "persistentVolumeClaim", ty: schema::Type::Struct(&crate::core::v1::PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rbd", ty: schema::Type::Struct(&crate::core::v1::RBD_VOLUME_SOURCE_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "flexVolume", ty: schema::Type::Struct(&crate::core::v1::FLEX_VOLUME_SOURCE_SCHEMA), number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "cinder", ty: schema::Type::Struct(&crate::core::v1::CINDER_VOLUME_SOURCE_SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "cephfs", ty: schema::Type::Struct(&crate::core::v1::CEPH_FS_VOLUME_SOURCE_SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "flocker", ty: schema::Type::Struct(&crate::core::v1::FLOCKER_VOLUME_SOURCE_SCHEMA), number: 15, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "downwardAPI", ty: schema::Type::Struct(&crate::core::v1::DOWNWARD_API_VOLUME_SOURCE_SCHEMA), number: 16, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "fc", ty: schema::Type::Struct(&crate::core::v1::FC_VOLUME_SOURCE_SCHEMA), number: 17, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "azureFile", ty: schema::Type::Struct(&crate::core::v1::AZURE_FILE_VOLUME_SOURCE_SCHEMA), number: 18, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "configMap", ty: schema::Type::Struct(&crate::core::v1::CONFIG_MAP_VOLUME_SOURCE_SCHEMA), number: 19, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "vsphereVolume", ty: schema::Type::Struct(&crate::core::v1::VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_SCHEMA), number: 20, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "quobyte", ty: schema::Type::Struct(&crate::core::v1::QUOBYTE_VOLUME_SOURCE_SCHEMA), number: 21, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "azureDisk", ty: schema::Type::Struct(&crate::core::v1::AZURE_DISK_VOLUME_SOURCE_SCHEMA), number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "photonPersistentDisk", ty: schema::Type::Struct(&crate::core::v1::PHOTON_PERSISTENT_DISK_VOLUME_SOURCE_SCHEMA), number: 23, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "projected", ty: schema::Type::Struct(&crate::core::v1::PROJECTED_VOLUME_SOURCE_SCHEMA), number: 26, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "portworxVolume", ty: schema::Type::Struct(&crate::core::v1::PORTWORX_VOLUME_SOURCE_SCHEMA), number: 24, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "scaleIO", ty: schema::Type::Struct(&crate::core::v1::SCALE_IO_VOLUME_SOURCE_SCHEMA), number: 25, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "storageos", ty: schema::Type::Struct(&crate::core::v1::STORAGE_OS_VOLUME_SOURCE_SCHEMA), number: 27, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "csi", ty: schema::Type::Struct(&crate::core::v1::CSI_VOLUME_SOURCE_SCHEMA), number: 28, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "ephemeral", ty: schema::Type::Struct(&crate::core::v1::EPHEMERAL_VOLUME_SOURCE_SCHEMA), number: 29, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "image", ty: schema::Type::Struct(&crate::core::v1::IMAGE_VOLUME_SOURCE_SCHEMA), number: 30, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -15646,12 +15883,13 @@ pub struct VolumeStatus {
     pub image: Option<Box<crate::core::v1::ImageVolumeStatus>>,
 }
 
-static VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeStatus",
     full_name: "io.k8s.api.core.v1.VolumeStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "image", ty: schema::Type::Struct(<crate::core::v1::ImageVolumeStatus as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "image", ty: schema::Type::Struct(&crate::core::v1::IMAGE_VOLUME_STATUS_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -15695,7 +15933,8 @@ pub struct VsphereVirtualDiskVolumeSource {
     pub storage_policy_id: String,
 }
 
-static VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "VsphereVirtualDiskVolumeSource",
     full_name: "io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource",
     atomic: false,
@@ -15757,13 +15996,14 @@ pub struct WeightedPodAffinityTerm {
     pub pod_affinity_term: crate::core::v1::PodAffinityTerm,
 }
 
-static WEIGHTED_POD_AFFINITY_TERM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WEIGHTED_POD_AFFINITY_TERM_SCHEMA: schema::Schema = schema::Schema {
     name: "WeightedPodAffinityTerm",
     full_name: "io.k8s.api.core.v1.WeightedPodAffinityTerm",
     atomic: false,
     fields: &[
         schema::Field { json: "weight", ty: schema::Type::Int32, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "podAffinityTerm", ty: schema::Type::Struct(<crate::core::v1::PodAffinityTerm as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "podAffinityTerm", ty: schema::Type::Struct(&crate::core::v1::POD_AFFINITY_TERM_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -15811,7 +16051,8 @@ pub struct WindowsSecurityContextOptions {
     pub host_process: Option<bool>,
 }
 
-static WINDOWS_SECURITY_CONTEXT_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WINDOWS_SECURITY_CONTEXT_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "WindowsSecurityContextOptions",
     full_name: "io.k8s.api.core.v1.WindowsSecurityContextOptions",
     atomic: false,

@@ -2,15 +2,17 @@
 
 //! Types of admissionregistration/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ApplyConfiguration {
     pub expression: String,
 }
 
-static APPLY_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static APPLY_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "ApplyConfiguration",
     full_name: "io.k8s.api.admissionregistration.v1.ApplyConfiguration",
     atomic: false,
@@ -57,7 +59,8 @@ pub struct AuditAnnotation {
     pub value_expression: String,
 }
 
-static AUDIT_ANNOTATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AUDIT_ANNOTATION_SCHEMA: schema::Schema = schema::Schema {
     name: "AuditAnnotation",
     full_name: "io.k8s.api.admissionregistration.v1.AuditAnnotation",
     atomic: false,
@@ -109,7 +112,8 @@ pub struct ExpressionWarning {
     pub warning: String,
 }
 
-static EXPRESSION_WARNING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXPRESSION_WARNING_SCHEMA: schema::Schema = schema::Schema {
     name: "ExpressionWarning",
     full_name: "io.k8s.api.admissionregistration.v1.ExpressionWarning",
     atomic: false,
@@ -160,7 +164,8 @@ pub struct JSONPatch {
     pub expression: String,
 }
 
-static JSON_PATCH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JSON_PATCH_SCHEMA: schema::Schema = schema::Schema {
     name: "JSONPatch",
     full_name: "io.k8s.api.admissionregistration.v1.JSONPatch",
     atomic: false,
@@ -207,7 +212,8 @@ pub struct MatchCondition {
     pub expression: String,
 }
 
-static MATCH_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MATCH_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "MatchCondition",
     full_name: "io.k8s.api.admissionregistration.v1.MatchCondition",
     atomic: false,
@@ -257,20 +263,21 @@ apimachinery::impl_message_field!(MatchCondition);
 pub struct MatchResources {
     pub namespace_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub object_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub resource_rules: List<crate::admissionregistration::v1::NamedRuleWithOperations>,
-    pub exclude_resource_rules: List<crate::admissionregistration::v1::NamedRuleWithOperations>,
+    pub resource_rules: am::List<crate::admissionregistration::v1::NamedRuleWithOperations>,
+    pub exclude_resource_rules: am::List<crate::admissionregistration::v1::NamedRuleWithOperations>,
     pub match_policy: Option<String>,
 }
 
-static MATCH_RESOURCES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MATCH_RESOURCES_SCHEMA: schema::Schema = schema::Schema {
     name: "MatchResources",
     full_name: "io.k8s.api.admissionregistration.v1.MatchResources",
     atomic: true,
     fields: &[
-        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "objectSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::NamedRuleWithOperations as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "excludeResourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::NamedRuleWithOperations as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "objectSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::NAMED_RULE_WITH_OPERATIONS_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "excludeResourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::NAMED_RULE_WITH_OPERATIONS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "matchPolicy", ty: schema::Type::String, number: 7, pointer: true, omit_empty: true, enum_values: &["Exact", "Equivalent"], ..schema::Field::BASE },
     ],
 };
@@ -330,13 +337,14 @@ pub struct MutatingAdmissionPolicy {
     pub spec: crate::admissionregistration::v1::MutatingAdmissionPolicySpec,
 }
 
-static MUTATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicy",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1::MutatingAdmissionPolicySpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1::MUTATING_ADMISSION_POLICY_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -388,13 +396,14 @@ pub struct MutatingAdmissionPolicyBinding {
     pub spec: crate::admissionregistration::v1::MutatingAdmissionPolicyBindingSpec,
 }
 
-static MUTATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyBinding",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1::MutatingAdmissionPolicyBindingSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1::MUTATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -443,16 +452,17 @@ apimachinery::impl_resource!(MutatingAdmissionPolicyBinding, crate::admissionreg
 pub struct MutatingAdmissionPolicyBindingList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1::MutatingAdmissionPolicyBinding>,
+    pub items: am::List<crate::admissionregistration::v1::MutatingAdmissionPolicyBinding>,
 }
 
-static MUTATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyBindingList",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MutatingAdmissionPolicyBinding as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MUTATING_ADMISSION_POLICY_BINDING_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -504,14 +514,15 @@ pub struct MutatingAdmissionPolicyBindingSpec {
     pub match_resources: Option<Box<crate::admissionregistration::v1::MatchResources>>,
 }
 
-static MUTATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyBindingSpec",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "policyName", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "paramRef", ty: schema::Type::Struct(<crate::admissionregistration::v1::ParamRef as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchResources", ty: schema::Type::Struct(<crate::admissionregistration::v1::MatchResources as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "paramRef", ty: schema::Type::Struct(&crate::admissionregistration::v1::PARAM_REF_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchResources", ty: schema::Type::Struct(&crate::admissionregistration::v1::MATCH_RESOURCES_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -559,16 +570,17 @@ apimachinery::impl_message_field!(MutatingAdmissionPolicyBindingSpec);
 pub struct MutatingAdmissionPolicyList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1::MutatingAdmissionPolicy>,
+    pub items: am::List<crate::admissionregistration::v1::MutatingAdmissionPolicy>,
 }
 
-static MUTATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyList",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MutatingAdmissionPolicy as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MUTATING_ADMISSION_POLICY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -617,24 +629,25 @@ apimachinery::impl_list!(MutatingAdmissionPolicyList, crate::admissionregistrati
 pub struct MutatingAdmissionPolicySpec {
     pub param_kind: Option<Box<crate::admissionregistration::v1::ParamKind>>,
     pub match_constraints: Option<Box<crate::admissionregistration::v1::MatchResources>>,
-    pub variables: List<crate::admissionregistration::v1::Variable>,
-    pub mutations: List<crate::admissionregistration::v1::Mutation>,
+    pub variables: am::List<crate::admissionregistration::v1::Variable>,
+    pub mutations: am::List<crate::admissionregistration::v1::Mutation>,
     pub failure_policy: Option<String>,
-    pub match_conditions: List<crate::admissionregistration::v1::MatchCondition>,
+    pub match_conditions: am::List<crate::admissionregistration::v1::MatchCondition>,
     pub reinvocation_policy: String,
 }
 
-static MUTATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicySpec",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicySpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "paramKind", ty: schema::Type::Struct(<crate::admissionregistration::v1::ParamKind as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(<crate::admissionregistration::v1::MatchResources as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::Variable as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "mutations", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::Mutation as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "paramKind", ty: schema::Type::Struct(&crate::admissionregistration::v1::PARAM_KIND_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(&crate::admissionregistration::v1::MATCH_RESOURCES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::VARIABLE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "mutations", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MUTATION_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "failurePolicy", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, enum_values: &["Ignore", "Fail"], ..schema::Field::BASE },
-        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MatchCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MATCH_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
         schema::Field { json: "reinvocationPolicy", ty: schema::Type::String, number: 7, omit_empty: true, enum_values: &["Never", "IfNeeded"], ..schema::Field::BASE },
     ],
 };
@@ -699,35 +712,36 @@ apimachinery::impl_message_field!(MutatingAdmissionPolicySpec);
 pub struct MutatingWebhook {
     pub name: String,
     pub client_config: crate::admissionregistration::v1::WebhookClientConfig,
-    pub rules: List<crate::admissionregistration::v1::RuleWithOperations>,
+    pub rules: am::List<crate::admissionregistration::v1::RuleWithOperations>,
     pub failure_policy: Option<String>,
     pub match_policy: Option<String>,
     pub namespace_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub object_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub side_effects: Option<String>,
     pub timeout_seconds: Option<i32>,
-    pub admission_review_versions: List<String>,
+    pub admission_review_versions: am::List<String>,
     pub reinvocation_policy: Option<String>,
-    pub match_conditions: List<crate::admissionregistration::v1::MatchCondition>,
+    pub match_conditions: am::List<crate::admissionregistration::v1::MatchCondition>,
 }
 
-static MUTATING_WEBHOOK_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_WEBHOOK_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingWebhook",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingWebhook",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "clientConfig", ty: schema::Type::Struct(<crate::admissionregistration::v1::WebhookClientConfig as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::RuleWithOperations as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "clientConfig", ty: schema::Type::Struct(&crate::admissionregistration::v1::WEBHOOK_CLIENT_CONFIG_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::RULE_WITH_OPERATIONS_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "failurePolicy", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, enum_values: &["Ignore", "Fail"], ..schema::Field::BASE },
         schema::Field { json: "matchPolicy", ty: schema::Type::String, number: 9, pointer: true, omit_empty: true, enum_values: &["Exact", "Equivalent"], ..schema::Field::BASE },
-        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "objectSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "objectSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "sideEffects", ty: schema::Type::String, number: 6, required: true, pointer: true, enum_values: &["Unknown", "None", "Some", "NoneOnDryRun"], ..schema::Field::BASE },
         schema::Field { json: "timeoutSeconds", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "admissionReviewVersions", ty: schema::Type::List(&schema::Type::String), number: 8, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "reinvocationPolicy", ty: schema::Type::String, number: 10, pointer: true, omit_empty: true, enum_values: &["Never", "IfNeeded"], ..schema::Field::BASE },
-        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MatchCondition as wire::Message>::SCHEMA)), number: 12, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MATCH_CONDITION_SCHEMA)), number: 12, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -811,16 +825,17 @@ apimachinery::impl_message_field!(MutatingWebhook);
 pub struct MutatingWebhookConfiguration {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub webhooks: List<crate::admissionregistration::v1::MutatingWebhook>,
+    pub webhooks: am::List<crate::admissionregistration::v1::MutatingWebhook>,
 }
 
-static MUTATING_WEBHOOK_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_WEBHOOK_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingWebhookConfiguration",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "webhooks", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MutatingWebhook as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "webhooks", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MUTATING_WEBHOOK_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -869,16 +884,17 @@ apimachinery::impl_resource!(MutatingWebhookConfiguration, crate::admissionregis
 pub struct MutatingWebhookConfigurationList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1::MutatingWebhookConfiguration>,
+    pub items: am::List<crate::admissionregistration::v1::MutatingWebhookConfiguration>,
 }
 
-static MUTATING_WEBHOOK_CONFIGURATION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_WEBHOOK_CONFIGURATION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingWebhookConfigurationList",
     full_name: "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MutatingWebhookConfiguration as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MUTATING_WEBHOOK_CONFIGURATION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -930,14 +946,15 @@ pub struct Mutation {
     pub json_patch: Option<Box<crate::admissionregistration::v1::JSONPatch>>,
 }
 
-static MUTATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATION_SCHEMA: schema::Schema = schema::Schema {
     name: "Mutation",
     full_name: "io.k8s.api.admissionregistration.v1.Mutation",
     atomic: false,
     fields: &[
         schema::Field { json: "patchType", ty: schema::Type::String, number: 2, required: true, enum_values: &["ApplyConfiguration", "JSONPatch"], ..schema::Field::BASE },
-        schema::Field { json: "applyConfiguration", ty: schema::Type::Struct(<crate::admissionregistration::v1::ApplyConfiguration as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "jsonPatch", ty: schema::Type::Struct(<crate::admissionregistration::v1::JSONPatch as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "applyConfiguration", ty: schema::Type::Struct(&crate::admissionregistration::v1::APPLY_CONFIGURATION_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "jsonPatch", ty: schema::Type::Struct(&crate::admissionregistration::v1::JSON_PATCH_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -983,17 +1000,18 @@ apimachinery::impl_message_field!(Mutation);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NamedRuleWithOperations {
-    pub resource_names: List<String>,
+    pub resource_names: am::List<String>,
     pub rule_with_operations: crate::admissionregistration::v1::RuleWithOperations,
 }
 
-static NAMED_RULE_WITH_OPERATIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NAMED_RULE_WITH_OPERATIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "NamedRuleWithOperations",
     full_name: "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations",
     atomic: true,
     fields: &[
         schema::Field { json: "resourceNames", ty: schema::Type::List(&schema::Type::String), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "RuleWithOperations", ty: schema::Type::Struct(<crate::admissionregistration::v1::RuleWithOperations as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "RuleWithOperations", ty: schema::Type::Struct(&crate::admissionregistration::v1::RULE_WITH_OPERATIONS_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1041,7 +1059,8 @@ pub struct ParamKind {
     pub kind: String,
 }
 
-static PARAM_KIND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARAM_KIND_SCHEMA: schema::Schema = schema::Schema {
     name: "ParamKind",
     full_name: "io.k8s.api.admissionregistration.v1.ParamKind",
     atomic: true,
@@ -1095,14 +1114,15 @@ pub struct ParamRef {
     pub parameter_not_found_action: Option<String>,
 }
 
-static PARAM_REF_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARAM_REF_SCHEMA: schema::Schema = schema::Schema {
     name: "ParamRef",
     full_name: "io.k8s.api.admissionregistration.v1.ParamRef",
     atomic: true,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "namespace", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "parameterNotFoundAction", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -1153,13 +1173,14 @@ apimachinery::impl_message_field!(ParamRef);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Rule {
-    pub api_groups: List<String>,
-    pub api_versions: List<String>,
-    pub resources: List<String>,
+    pub api_groups: am::List<String>,
+    pub api_versions: am::List<String>,
+    pub resources: am::List<String>,
     pub scope: Option<String>,
 }
 
-static RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "Rule",
     full_name: "io.k8s.api.admissionregistration.v1.Rule",
     atomic: false,
@@ -1217,17 +1238,18 @@ apimachinery::impl_message_field!(Rule);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RuleWithOperations {
-    pub operations: List<String>,
+    pub operations: am::List<String>,
     pub rule: crate::admissionregistration::v1::Rule,
 }
 
-static RULE_WITH_OPERATIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RULE_WITH_OPERATIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "RuleWithOperations",
     full_name: "io.k8s.api.admissionregistration.v1.RuleWithOperations",
     atomic: false,
     fields: &[
         schema::Field { json: "operations", ty: schema::Type::List(&schema::Type::String), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), enum_values: &["*", "CREATE", "UPDATE", "DELETE", "CONNECT"], ..schema::Field::BASE },
-        schema::Field { json: "Rule", ty: schema::Type::Struct(<crate::admissionregistration::v1::Rule as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "Rule", ty: schema::Type::Struct(&crate::admissionregistration::v1::RULE_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1277,7 +1299,8 @@ pub struct ServiceReference {
     pub port: Option<i32>,
 }
 
-static SERVICE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceReference",
     full_name: "io.k8s.api.admissionregistration.v1.ServiceReference",
     atomic: false,
@@ -1335,15 +1358,16 @@ apimachinery::impl_message_field!(ServiceReference);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct TypeChecking {
-    pub expression_warnings: List<crate::admissionregistration::v1::ExpressionWarning>,
+    pub expression_warnings: am::List<crate::admissionregistration::v1::ExpressionWarning>,
 }
 
-static TYPE_CHECKING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TYPE_CHECKING_SCHEMA: schema::Schema = schema::Schema {
     name: "TypeChecking",
     full_name: "io.k8s.api.admissionregistration.v1.TypeChecking",
     atomic: false,
     fields: &[
-        schema::Field { json: "expressionWarnings", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::ExpressionWarning as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "expressionWarnings", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::EXPRESSION_WARNING_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1387,14 +1411,15 @@ pub struct ValidatingAdmissionPolicy {
     pub status: crate::admissionregistration::v1::ValidatingAdmissionPolicyStatus,
 }
 
-static VALIDATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicy",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1::ValidatingAdmissionPolicySpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::admissionregistration::v1::ValidatingAdmissionPolicyStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1::VALIDATING_ADMISSION_POLICY_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::admissionregistration::v1::VALIDATING_ADMISSION_POLICY_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1450,13 +1475,14 @@ pub struct ValidatingAdmissionPolicyBinding {
     pub spec: crate::admissionregistration::v1::ValidatingAdmissionPolicyBindingSpec,
 }
 
-static VALIDATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyBinding",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1::ValidatingAdmissionPolicyBindingSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1::VALIDATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1505,16 +1531,17 @@ apimachinery::impl_resource!(ValidatingAdmissionPolicyBinding, crate::admissionr
 pub struct ValidatingAdmissionPolicyBindingList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1::ValidatingAdmissionPolicyBinding>,
+    pub items: am::List<crate::admissionregistration::v1::ValidatingAdmissionPolicyBinding>,
 }
 
-static VALIDATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyBindingList",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::ValidatingAdmissionPolicyBinding as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::VALIDATING_ADMISSION_POLICY_BINDING_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1564,17 +1591,18 @@ pub struct ValidatingAdmissionPolicyBindingSpec {
     pub policy_name: String,
     pub param_ref: Option<Box<crate::admissionregistration::v1::ParamRef>>,
     pub match_resources: Option<Box<crate::admissionregistration::v1::MatchResources>>,
-    pub validation_actions: List<String>,
+    pub validation_actions: am::List<String>,
 }
 
-static VALIDATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyBindingSpec",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "policyName", ty: schema::Type::String, number: 1, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "paramRef", ty: schema::Type::Struct(<crate::admissionregistration::v1::ParamRef as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchResources", ty: schema::Type::Struct(<crate::admissionregistration::v1::MatchResources as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "paramRef", ty: schema::Type::Struct(&crate::admissionregistration::v1::PARAM_REF_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchResources", ty: schema::Type::Struct(&crate::admissionregistration::v1::MATCH_RESOURCES_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "validationActions", ty: schema::Type::List(&schema::Type::String), number: 4, required: true, omit_empty: true, list_type: Some(schema::ListType::Set), enum_values: &["Deny", "Warn", "Audit"], ..schema::Field::BASE },
     ],
 };
@@ -1627,16 +1655,17 @@ apimachinery::impl_message_field!(ValidatingAdmissionPolicyBindingSpec);
 pub struct ValidatingAdmissionPolicyList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1::ValidatingAdmissionPolicy>,
+    pub items: am::List<crate::admissionregistration::v1::ValidatingAdmissionPolicy>,
 }
 
-static VALIDATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyList",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::ValidatingAdmissionPolicy as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::VALIDATING_ADMISSION_POLICY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1685,25 +1714,26 @@ apimachinery::impl_list!(ValidatingAdmissionPolicyList, crate::admissionregistra
 pub struct ValidatingAdmissionPolicySpec {
     pub param_kind: Option<Box<crate::admissionregistration::v1::ParamKind>>,
     pub match_constraints: Option<Box<crate::admissionregistration::v1::MatchResources>>,
-    pub validations: List<crate::admissionregistration::v1::Validation>,
+    pub validations: am::List<crate::admissionregistration::v1::Validation>,
     pub failure_policy: Option<String>,
-    pub audit_annotations: List<crate::admissionregistration::v1::AuditAnnotation>,
-    pub match_conditions: List<crate::admissionregistration::v1::MatchCondition>,
-    pub variables: List<crate::admissionregistration::v1::Variable>,
+    pub audit_annotations: am::List<crate::admissionregistration::v1::AuditAnnotation>,
+    pub match_conditions: am::List<crate::admissionregistration::v1::MatchCondition>,
+    pub variables: am::List<crate::admissionregistration::v1::Variable>,
 }
 
-static VALIDATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicySpec",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "paramKind", ty: schema::Type::Struct(<crate::admissionregistration::v1::ParamKind as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(<crate::admissionregistration::v1::MatchResources as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "validations", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::Validation as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "paramKind", ty: schema::Type::Struct(&crate::admissionregistration::v1::PARAM_KIND_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(&crate::admissionregistration::v1::MATCH_RESOURCES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "validations", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::VALIDATION_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "failurePolicy", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, enum_values: &["Ignore", "Fail"], ..schema::Field::BASE },
-        schema::Field { json: "auditAnnotations", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::AuditAnnotation as wire::Message>::SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MatchCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::Variable as wire::Message>::SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "auditAnnotations", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::AUDIT_ANNOTATION_SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MATCH_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::VARIABLE_SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -1767,17 +1797,18 @@ apimachinery::impl_message_field!(ValidatingAdmissionPolicySpec);
 pub struct ValidatingAdmissionPolicyStatus {
     pub observed_generation: i64,
     pub type_checking: Option<Box<crate::admissionregistration::v1::TypeChecking>>,
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static VALIDATING_ADMISSION_POLICY_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyStatus",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "observedGeneration", ty: schema::Type::Int64, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "typeChecking", ty: schema::Type::Struct(<crate::admissionregistration::v1::TypeChecking as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "typeChecking", ty: schema::Type::Struct(&crate::admissionregistration::v1::TYPE_CHECKING_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
     ],
 };
 
@@ -1825,33 +1856,34 @@ apimachinery::impl_message_field!(ValidatingAdmissionPolicyStatus);
 pub struct ValidatingWebhook {
     pub name: String,
     pub client_config: crate::admissionregistration::v1::WebhookClientConfig,
-    pub rules: List<crate::admissionregistration::v1::RuleWithOperations>,
+    pub rules: am::List<crate::admissionregistration::v1::RuleWithOperations>,
     pub failure_policy: Option<String>,
     pub match_policy: Option<String>,
     pub namespace_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub object_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub side_effects: Option<String>,
     pub timeout_seconds: Option<i32>,
-    pub admission_review_versions: List<String>,
-    pub match_conditions: List<crate::admissionregistration::v1::MatchCondition>,
+    pub admission_review_versions: am::List<String>,
+    pub match_conditions: am::List<crate::admissionregistration::v1::MatchCondition>,
 }
 
-static VALIDATING_WEBHOOK_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_WEBHOOK_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingWebhook",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingWebhook",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "clientConfig", ty: schema::Type::Struct(<crate::admissionregistration::v1::WebhookClientConfig as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::RuleWithOperations as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "clientConfig", ty: schema::Type::Struct(&crate::admissionregistration::v1::WEBHOOK_CLIENT_CONFIG_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::RULE_WITH_OPERATIONS_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "failurePolicy", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, enum_values: &["Ignore", "Fail"], ..schema::Field::BASE },
         schema::Field { json: "matchPolicy", ty: schema::Type::String, number: 9, pointer: true, omit_empty: true, enum_values: &["Exact", "Equivalent"], ..schema::Field::BASE },
-        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "objectSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "objectSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "sideEffects", ty: schema::Type::String, number: 6, required: true, pointer: true, enum_values: &["Unknown", "None", "Some", "NoneOnDryRun"], ..schema::Field::BASE },
         schema::Field { json: "timeoutSeconds", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "admissionReviewVersions", ty: schema::Type::List(&schema::Type::String), number: 8, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MatchCondition as wire::Message>::SCHEMA)), number: 11, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MATCH_CONDITION_SCHEMA)), number: 11, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -1931,16 +1963,17 @@ apimachinery::impl_message_field!(ValidatingWebhook);
 pub struct ValidatingWebhookConfiguration {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub webhooks: List<crate::admissionregistration::v1::ValidatingWebhook>,
+    pub webhooks: am::List<crate::admissionregistration::v1::ValidatingWebhook>,
 }
 
-static VALIDATING_WEBHOOK_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_WEBHOOK_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingWebhookConfiguration",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "webhooks", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::ValidatingWebhook as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "webhooks", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::VALIDATING_WEBHOOK_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -1989,16 +2022,17 @@ apimachinery::impl_resource!(ValidatingWebhookConfiguration, crate::admissionreg
 pub struct ValidatingWebhookConfigurationList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1::ValidatingWebhookConfiguration>,
+    pub items: am::List<crate::admissionregistration::v1::ValidatingWebhookConfiguration>,
 }
 
-static VALIDATING_WEBHOOK_CONFIGURATION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_WEBHOOK_CONFIGURATION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingWebhookConfigurationList",
     full_name: "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::ValidatingWebhookConfiguration as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::VALIDATING_WEBHOOK_CONFIGURATION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2051,7 +2085,8 @@ pub struct Validation {
     pub message_expression: String,
 }
 
-static VALIDATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATION_SCHEMA: schema::Schema = schema::Schema {
     name: "Validation",
     full_name: "io.k8s.api.admissionregistration.v1.Validation",
     atomic: false,
@@ -2113,7 +2148,8 @@ pub struct Variable {
     pub expression: String,
 }
 
-static VARIABLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VARIABLE_SCHEMA: schema::Schema = schema::Schema {
     name: "Variable",
     full_name: "io.k8s.api.admissionregistration.v1.Variable",
     atomic: true,
@@ -2163,16 +2199,17 @@ apimachinery::impl_message_field!(Variable);
 pub struct WebhookClientConfig {
     pub url: Option<String>,
     pub service: Option<Box<crate::admissionregistration::v1::ServiceReference>>,
-    pub ca_bundle: ByteString,
+    pub ca_bundle: am::ByteString,
 }
 
-static WEBHOOK_CLIENT_CONFIG_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WEBHOOK_CLIENT_CONFIG_SCHEMA: schema::Schema = schema::Schema {
     name: "WebhookClientConfig",
     full_name: "io.k8s.api.admissionregistration.v1.WebhookClientConfig",
     atomic: false,
     fields: &[
         schema::Field { json: "url", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "service", ty: schema::Type::Struct(<crate::admissionregistration::v1::ServiceReference as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "service", ty: schema::Type::Struct(&crate::admissionregistration::v1::SERVICE_REFERENCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "caBundle", ty: schema::Type::Bytes, number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };

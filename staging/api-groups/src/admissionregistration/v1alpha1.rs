@@ -2,15 +2,17 @@
 
 //! Types of admissionregistration/v1alpha1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ApplyConfiguration {
     pub expression: String,
 }
 
-static APPLY_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static APPLY_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "ApplyConfiguration",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ApplyConfiguration",
     atomic: false,
@@ -57,7 +59,8 @@ pub struct AuditAnnotation {
     pub value_expression: String,
 }
 
-static AUDIT_ANNOTATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AUDIT_ANNOTATION_SCHEMA: schema::Schema = schema::Schema {
     name: "AuditAnnotation",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.AuditAnnotation",
     atomic: false,
@@ -109,7 +112,8 @@ pub struct ExpressionWarning {
     pub warning: String,
 }
 
-static EXPRESSION_WARNING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXPRESSION_WARNING_SCHEMA: schema::Schema = schema::Schema {
     name: "ExpressionWarning",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ExpressionWarning",
     atomic: false,
@@ -160,7 +164,8 @@ pub struct JSONPatch {
     pub expression: String,
 }
 
-static JSON_PATCH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JSON_PATCH_SCHEMA: schema::Schema = schema::Schema {
     name: "JSONPatch",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.JSONPatch",
     atomic: false,
@@ -207,20 +212,21 @@ pub type MatchCondition = crate::admissionregistration::v1::MatchCondition;
 pub struct MatchResources {
     pub namespace_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub object_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub resource_rules: List<crate::admissionregistration::v1alpha1::NamedRuleWithOperations>,
-    pub exclude_resource_rules: List<crate::admissionregistration::v1alpha1::NamedRuleWithOperations>,
+    pub resource_rules: am::List<crate::admissionregistration::v1alpha1::NamedRuleWithOperations>,
+    pub exclude_resource_rules: am::List<crate::admissionregistration::v1alpha1::NamedRuleWithOperations>,
     pub match_policy: Option<String>,
 }
 
-static MATCH_RESOURCES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MATCH_RESOURCES_SCHEMA: schema::Schema = schema::Schema {
     name: "MatchResources",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.MatchResources",
     atomic: true,
     fields: &[
-        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "objectSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::NamedRuleWithOperations as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "excludeResourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::NamedRuleWithOperations as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "objectSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::NAMED_RULE_WITH_OPERATIONS_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "excludeResourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::NAMED_RULE_WITH_OPERATIONS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "matchPolicy", ty: schema::Type::String, number: 7, pointer: true, omit_empty: true, enum_values: &["Exact", "Equivalent"], ..schema::Field::BASE },
     ],
 };
@@ -280,13 +286,14 @@ pub struct MutatingAdmissionPolicy {
     pub spec: crate::admissionregistration::v1alpha1::MutatingAdmissionPolicySpec,
 }
 
-static MUTATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicy",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.MutatingAdmissionPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicySpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::MUTATING_ADMISSION_POLICY_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -338,13 +345,14 @@ pub struct MutatingAdmissionPolicyBinding {
     pub spec: crate::admissionregistration::v1alpha1::MutatingAdmissionPolicyBindingSpec,
 }
 
-static MUTATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyBinding",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.MutatingAdmissionPolicyBinding",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicyBindingSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::MUTATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -393,16 +401,17 @@ apimachinery::impl_resource!(MutatingAdmissionPolicyBinding, crate::admissionreg
 pub struct MutatingAdmissionPolicyBindingList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicyBinding>,
+    pub items: am::List<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicyBinding>,
 }
 
-static MUTATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyBindingList",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.MutatingAdmissionPolicyBindingList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicyBinding as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::MUTATING_ADMISSION_POLICY_BINDING_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -454,14 +463,15 @@ pub struct MutatingAdmissionPolicyBindingSpec {
     pub match_resources: Option<Box<crate::admissionregistration::v1alpha1::MatchResources>>,
 }
 
-static MUTATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyBindingSpec",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.MutatingAdmissionPolicyBindingSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "policyName", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "paramRef", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ParamRef as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchResources", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::MatchResources as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "paramRef", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::PARAM_REF_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchResources", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::MATCH_RESOURCES_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -509,16 +519,17 @@ apimachinery::impl_message_field!(MutatingAdmissionPolicyBindingSpec);
 pub struct MutatingAdmissionPolicyList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicy>,
+    pub items: am::List<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicy>,
 }
 
-static MUTATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicyList",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.MutatingAdmissionPolicyList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::MutatingAdmissionPolicy as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::MUTATING_ADMISSION_POLICY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -567,24 +578,25 @@ apimachinery::impl_list!(MutatingAdmissionPolicyList, crate::admissionregistrati
 pub struct MutatingAdmissionPolicySpec {
     pub param_kind: Option<Box<crate::admissionregistration::v1alpha1::ParamKind>>,
     pub match_constraints: Option<Box<crate::admissionregistration::v1alpha1::MatchResources>>,
-    pub variables: List<crate::admissionregistration::v1alpha1::Variable>,
-    pub mutations: List<crate::admissionregistration::v1alpha1::Mutation>,
+    pub variables: am::List<crate::admissionregistration::v1alpha1::Variable>,
+    pub mutations: am::List<crate::admissionregistration::v1alpha1::Mutation>,
     pub failure_policy: Option<String>,
-    pub match_conditions: List<crate::admissionregistration::v1::MatchCondition>,
+    pub match_conditions: am::List<crate::admissionregistration::v1::MatchCondition>,
     pub reinvocation_policy: String,
 }
 
-static MUTATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "MutatingAdmissionPolicySpec",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.MutatingAdmissionPolicySpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "paramKind", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ParamKind as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::MatchResources as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::Variable as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "mutations", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::Mutation as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "paramKind", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::PARAM_KIND_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::MATCH_RESOURCES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::VARIABLE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "mutations", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::MUTATION_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "failurePolicy", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, enum_values: &["Ignore", "Fail"], ..schema::Field::BASE },
-        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MatchCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MATCH_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
         schema::Field { json: "reinvocationPolicy", ty: schema::Type::String, number: 7, omit_empty: true, enum_values: &["Never", "IfNeeded"], ..schema::Field::BASE },
     ],
 };
@@ -652,14 +664,15 @@ pub struct Mutation {
     pub json_patch: Option<Box<crate::admissionregistration::v1alpha1::JSONPatch>>,
 }
 
-static MUTATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static MUTATION_SCHEMA: schema::Schema = schema::Schema {
     name: "Mutation",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.Mutation",
     atomic: false,
     fields: &[
         schema::Field { json: "patchType", ty: schema::Type::String, number: 2, required: true, enum_values: &["ApplyConfiguration", "JSONPatch"], ..schema::Field::BASE },
-        schema::Field { json: "applyConfiguration", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ApplyConfiguration as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "jsonPatch", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::JSONPatch as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "applyConfiguration", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::APPLY_CONFIGURATION_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "jsonPatch", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::JSON_PATCH_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -705,17 +718,18 @@ apimachinery::impl_message_field!(Mutation);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NamedRuleWithOperations {
-    pub resource_names: List<String>,
+    pub resource_names: am::List<String>,
     pub rule_with_operations: crate::admissionregistration::v1::RuleWithOperations,
 }
 
-static NAMED_RULE_WITH_OPERATIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NAMED_RULE_WITH_OPERATIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "NamedRuleWithOperations",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.NamedRuleWithOperations",
     atomic: true,
     fields: &[
         schema::Field { json: "resourceNames", ty: schema::Type::List(&schema::Type::String), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "RuleWithOperations", ty: schema::Type::Struct(<crate::admissionregistration::v1::RuleWithOperations as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "RuleWithOperations", ty: schema::Type::Struct(&crate::admissionregistration::v1::RULE_WITH_OPERATIONS_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -763,7 +777,8 @@ pub struct ParamKind {
     pub kind: String,
 }
 
-static PARAM_KIND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARAM_KIND_SCHEMA: schema::Schema = schema::Schema {
     name: "ParamKind",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ParamKind",
     atomic: true,
@@ -817,14 +832,15 @@ pub struct ParamRef {
     pub parameter_not_found_action: Option<String>,
 }
 
-static PARAM_REF_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARAM_REF_SCHEMA: schema::Schema = schema::Schema {
     name: "ParamRef",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ParamRef",
     atomic: true,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "namespace", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "parameterNotFoundAction", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, enum_values: &["Allow", "Deny"], ..schema::Field::BASE },
     ],
 };
@@ -875,15 +891,16 @@ apimachinery::impl_message_field!(ParamRef);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct TypeChecking {
-    pub expression_warnings: List<crate::admissionregistration::v1alpha1::ExpressionWarning>,
+    pub expression_warnings: am::List<crate::admissionregistration::v1alpha1::ExpressionWarning>,
 }
 
-static TYPE_CHECKING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TYPE_CHECKING_SCHEMA: schema::Schema = schema::Schema {
     name: "TypeChecking",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.TypeChecking",
     atomic: false,
     fields: &[
-        schema::Field { json: "expressionWarnings", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::ExpressionWarning as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "expressionWarnings", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::EXPRESSION_WARNING_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -927,14 +944,15 @@ pub struct ValidatingAdmissionPolicy {
     pub status: crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicyStatus,
 }
 
-static VALIDATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicy",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ValidatingAdmissionPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicySpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicyStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::VALIDATING_ADMISSION_POLICY_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::VALIDATING_ADMISSION_POLICY_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -990,13 +1008,14 @@ pub struct ValidatingAdmissionPolicyBinding {
     pub spec: crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicyBindingSpec,
 }
 
-static VALIDATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_BINDING_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyBinding",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ValidatingAdmissionPolicyBinding",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicyBindingSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::VALIDATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1045,16 +1064,17 @@ apimachinery::impl_resource!(ValidatingAdmissionPolicyBinding, crate::admissionr
 pub struct ValidatingAdmissionPolicyBindingList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicyBinding>,
+    pub items: am::List<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicyBinding>,
 }
 
-static VALIDATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyBindingList",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ValidatingAdmissionPolicyBindingList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicyBinding as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::VALIDATING_ADMISSION_POLICY_BINDING_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1104,17 +1124,18 @@ pub struct ValidatingAdmissionPolicyBindingSpec {
     pub policy_name: String,
     pub param_ref: Option<Box<crate::admissionregistration::v1alpha1::ParamRef>>,
     pub match_resources: Option<Box<crate::admissionregistration::v1alpha1::MatchResources>>,
-    pub validation_actions: List<String>,
+    pub validation_actions: am::List<String>,
 }
 
-static VALIDATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_BINDING_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyBindingSpec",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ValidatingAdmissionPolicyBindingSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "policyName", ty: schema::Type::String, number: 1, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "paramRef", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ParamRef as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchResources", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::MatchResources as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "paramRef", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::PARAM_REF_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchResources", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::MATCH_RESOURCES_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "validationActions", ty: schema::Type::List(&schema::Type::String), number: 4, required: true, omit_empty: true, list_type: Some(schema::ListType::Set), enum_values: &["Deny", "Warn", "Audit"], ..schema::Field::BASE },
     ],
 };
@@ -1167,16 +1188,17 @@ apimachinery::impl_message_field!(ValidatingAdmissionPolicyBindingSpec);
 pub struct ValidatingAdmissionPolicyList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicy>,
+    pub items: am::List<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicy>,
 }
 
-static VALIDATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyList",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ValidatingAdmissionPolicyList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::ValidatingAdmissionPolicy as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::VALIDATING_ADMISSION_POLICY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1225,25 +1247,26 @@ apimachinery::impl_list!(ValidatingAdmissionPolicyList, crate::admissionregistra
 pub struct ValidatingAdmissionPolicySpec {
     pub param_kind: Option<Box<crate::admissionregistration::v1alpha1::ParamKind>>,
     pub match_constraints: Option<Box<crate::admissionregistration::v1alpha1::MatchResources>>,
-    pub validations: List<crate::admissionregistration::v1alpha1::Validation>,
+    pub validations: am::List<crate::admissionregistration::v1alpha1::Validation>,
     pub failure_policy: Option<String>,
-    pub audit_annotations: List<crate::admissionregistration::v1alpha1::AuditAnnotation>,
-    pub match_conditions: List<crate::admissionregistration::v1::MatchCondition>,
-    pub variables: List<crate::admissionregistration::v1alpha1::Variable>,
+    pub audit_annotations: am::List<crate::admissionregistration::v1alpha1::AuditAnnotation>,
+    pub match_conditions: am::List<crate::admissionregistration::v1::MatchCondition>,
+    pub variables: am::List<crate::admissionregistration::v1alpha1::Variable>,
 }
 
-static VALIDATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicySpec",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ValidatingAdmissionPolicySpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "paramKind", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::ParamKind as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::MatchResources as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "validations", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::Validation as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "paramKind", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::PARAM_KIND_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "matchConstraints", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::MATCH_RESOURCES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "validations", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::VALIDATION_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "failurePolicy", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, enum_values: &["Ignore", "Fail"], ..schema::Field::BASE },
-        schema::Field { json: "auditAnnotations", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::AuditAnnotation as wire::Message>::SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1::MatchCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
-        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(<crate::admissionregistration::v1alpha1::Variable as wire::Message>::SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "auditAnnotations", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::AUDIT_ANNOTATION_SCHEMA)), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "matchConditions", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1::MATCH_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "variables", ty: schema::Type::List(&schema::Type::Struct(&crate::admissionregistration::v1alpha1::VARIABLE_SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -1307,17 +1330,18 @@ apimachinery::impl_message_field!(ValidatingAdmissionPolicySpec);
 pub struct ValidatingAdmissionPolicyStatus {
     pub observed_generation: i64,
     pub type_checking: Option<Box<crate::admissionregistration::v1alpha1::TypeChecking>>,
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static VALIDATING_ADMISSION_POLICY_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATING_ADMISSION_POLICY_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidatingAdmissionPolicyStatus",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.ValidatingAdmissionPolicyStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "observedGeneration", ty: schema::Type::Int64, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "typeChecking", ty: schema::Type::Struct(<crate::admissionregistration::v1alpha1::TypeChecking as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "typeChecking", ty: schema::Type::Struct(&crate::admissionregistration::v1alpha1::TYPE_CHECKING_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
     ],
 };
 
@@ -1369,7 +1393,8 @@ pub struct Validation {
     pub message_expression: String,
 }
 
-static VALIDATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATION_SCHEMA: schema::Schema = schema::Schema {
     name: "Validation",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.Validation",
     atomic: false,
@@ -1431,7 +1456,8 @@ pub struct Variable {
     pub expression: String,
 }
 
-static VARIABLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VARIABLE_SCHEMA: schema::Schema = schema::Schema {
     name: "Variable",
     full_name: "io.k8s.api.admissionregistration.v1alpha1.Variable",
     atomic: false,

@@ -2,8 +2,9 @@
 
 //! Types of apiregistration/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct APIService {
@@ -13,14 +14,15 @@ pub struct APIService {
     pub status: crate::apiregistration::v1::APIServiceStatus,
 }
 
-static API_SERVICE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_SERVICE_SCHEMA: schema::Schema = schema::Schema {
     name: "APIService",
     full_name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apiregistration::v1::APIServiceSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apiregistration::v1::APIServiceStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apiregistration::v1::API_SERVICE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apiregistration::v1::API_SERVICE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -73,12 +75,13 @@ apimachinery::impl_resource!(APIService, crate::apiregistration::v1::APIServiceL
 pub struct APIServiceCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static API_SERVICE_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_SERVICE_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "APIServiceCondition",
     full_name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition",
     atomic: false,
@@ -143,16 +146,17 @@ apimachinery::impl_message_field!(APIServiceCondition);
 pub struct APIServiceList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apiregistration::v1::APIService>,
+    pub items: am::List<crate::apiregistration::v1::APIService>,
 }
 
-static API_SERVICE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_SERVICE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "APIServiceList",
     full_name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apiregistration::v1::APIService as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apiregistration::v1::API_SERVICE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -203,17 +207,18 @@ pub struct APIServiceSpec {
     pub group: String,
     pub version: String,
     pub insecure_skip_tls_verify: bool,
-    pub ca_bundle: ByteString,
+    pub ca_bundle: am::ByteString,
     pub group_priority_minimum: i32,
     pub version_priority: i32,
 }
 
-static API_SERVICE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_SERVICE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "APIServiceSpec",
     full_name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "service", ty: schema::Type::Struct(<crate::apiregistration::v1::ServiceReference as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "service", ty: schema::Type::Struct(&crate::apiregistration::v1::SERVICE_REFERENCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "group", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "version", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "insecureSkipTLSVerify", ty: schema::Type::Bool, number: 4, omit_empty: true, ..schema::Field::BASE },
@@ -281,15 +286,16 @@ apimachinery::impl_message_field!(APIServiceSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct APIServiceStatus {
-    pub conditions: List<crate::apiregistration::v1::APIServiceCondition>,
+    pub conditions: am::List<crate::apiregistration::v1::APIServiceCondition>,
 }
 
-static API_SERVICE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_SERVICE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "APIServiceStatus",
     full_name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apiregistration::v1::APIServiceCondition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apiregistration::v1::API_SERVICE_CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -332,7 +338,8 @@ pub struct ServiceReference {
     pub port: Option<i32>,
 }
 
-static SERVICE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceReference",
     full_name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference",
     atomic: false,

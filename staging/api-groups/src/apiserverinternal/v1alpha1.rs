@@ -2,18 +2,20 @@
 
 //! Types of apiserverinternal/v1alpha1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ServerStorageVersion {
     pub api_server_id: String,
     pub encoding_version: String,
-    pub decodable_versions: List<String>,
-    pub served_versions: List<String>,
+    pub decodable_versions: am::List<String>,
+    pub served_versions: am::List<String>,
 }
 
-static SERVER_STORAGE_VERSION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVER_STORAGE_VERSION_SCHEMA: schema::Schema = schema::Schema {
     name: "ServerStorageVersion",
     full_name: "io.k8s.api.apiserverinternal.v1alpha1.ServerStorageVersion",
     atomic: false,
@@ -77,14 +79,15 @@ pub struct StorageVersion {
     pub status: crate::apiserverinternal::v1alpha1::StorageVersionStatus,
 }
 
-static STORAGE_VERSION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersion",
     full_name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersion",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apiserverinternal::v1alpha1::StorageVersionSpec as wire::Message>::SCHEMA), number: 2, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apiserverinternal::v1alpha1::StorageVersionStatus as wire::Message>::SCHEMA), number: 3, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apiserverinternal::v1alpha1::STORAGE_VERSION_SPEC_SCHEMA), number: 2, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apiserverinternal::v1alpha1::STORAGE_VERSION_STATUS_SCHEMA), number: 3, ..schema::Field::BASE },
     ],
 };
 
@@ -138,12 +141,13 @@ pub struct StorageVersionCondition {
     pub type_: String,
     pub status: String,
     pub observed_generation: i64,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static STORAGE_VERSION_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionCondition",
     full_name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionCondition",
     atomic: false,
@@ -213,16 +217,17 @@ apimachinery::impl_message_field!(StorageVersionCondition);
 pub struct StorageVersionList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apiserverinternal::v1alpha1::StorageVersion>,
+    pub items: am::List<crate::apiserverinternal::v1alpha1::StorageVersion>,
 }
 
-static STORAGE_VERSION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionList",
     full_name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apiserverinternal::v1alpha1::StorageVersion as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apiserverinternal::v1alpha1::STORAGE_VERSION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -271,7 +276,8 @@ apimachinery::impl_list!(StorageVersionList, crate::apiserverinternal::v1alpha1:
 pub struct StorageVersionSpec {
 }
 
-static STORAGE_VERSION_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionSpec",
     full_name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionSpec",
     atomic: false,
@@ -301,19 +307,20 @@ apimachinery::impl_message_field!(StorageVersionSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct StorageVersionStatus {
-    pub storage_versions: List<crate::apiserverinternal::v1alpha1::ServerStorageVersion>,
+    pub storage_versions: am::List<crate::apiserverinternal::v1alpha1::ServerStorageVersion>,
     pub common_encoding_version: Option<String>,
-    pub conditions: List<crate::apiserverinternal::v1alpha1::StorageVersionCondition>,
+    pub conditions: am::List<crate::apiserverinternal::v1alpha1::StorageVersionCondition>,
 }
 
-static STORAGE_VERSION_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionStatus",
     full_name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "storageVersions", ty: schema::Type::List(&schema::Type::Struct(<crate::apiserverinternal::v1alpha1::ServerStorageVersion as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["apiServerID"], ..schema::Field::BASE },
+        schema::Field { json: "storageVersions", ty: schema::Type::List(&schema::Type::Struct(&crate::apiserverinternal::v1alpha1::SERVER_STORAGE_VERSION_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["apiServerID"], ..schema::Field::BASE },
         schema::Field { json: "commonEncodingVersion", ty: schema::Type::String, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apiserverinternal::v1alpha1::StorageVersionCondition as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apiserverinternal::v1alpha1::STORAGE_VERSION_CONDITION_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
     ],
 };
 

@@ -2,23 +2,25 @@
 
 //! Types of apps/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ControllerRevision {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub data: RawJson,
+    pub data: am::RawJson,
     pub revision: i64,
 }
 
-static CONTROLLER_REVISION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTROLLER_REVISION_SCHEMA: schema::Schema = schema::Schema {
     name: "ControllerRevision",
     full_name: "io.k8s.api.apps.v1.ControllerRevision",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "data", ty: schema::Type::RawJson, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revision", ty: schema::Type::Int64, number: 3, required: true, ..schema::Field::BASE },
     ],
@@ -73,16 +75,17 @@ apimachinery::impl_resource!(ControllerRevision, crate::apps::v1::ControllerRevi
 pub struct ControllerRevisionList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1::ControllerRevision>,
+    pub items: am::List<crate::apps::v1::ControllerRevision>,
 }
 
-static CONTROLLER_REVISION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTROLLER_REVISION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ControllerRevisionList",
     full_name: "io.k8s.api.apps.v1.ControllerRevisionList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::ControllerRevision as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::CONTROLLER_REVISION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -135,14 +138,15 @@ pub struct DaemonSet {
     pub status: crate::apps::v1::DaemonSetStatus,
 }
 
-static DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSet",
     full_name: "io.k8s.api.apps.v1.DaemonSet",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apps::v1::DaemonSetSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apps::v1::DaemonSetStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apps::v1::DAEMON_SET_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apps::v1::DAEMON_SET_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -195,12 +199,13 @@ apimachinery::impl_resource!(DaemonSet, crate::apps::v1::DaemonSetList, "apps", 
 pub struct DaemonSetCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static DAEMON_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetCondition",
     full_name: "io.k8s.api.apps.v1.DaemonSetCondition",
     atomic: false,
@@ -265,16 +270,17 @@ apimachinery::impl_message_field!(DaemonSetCondition);
 pub struct DaemonSetList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1::DaemonSet>,
+    pub items: am::List<crate::apps::v1::DaemonSet>,
 }
 
-static DAEMON_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetList",
     full_name: "io.k8s.api.apps.v1.DaemonSetList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::DaemonSet as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::DAEMON_SET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -328,14 +334,15 @@ pub struct DaemonSetSpec {
     pub revision_history_limit: Option<i32>,
 }
 
-static DAEMON_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetSpec",
     full_name: "io.k8s.api.apps.v1.DaemonSetSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, required: true, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(<crate::apps::v1::DaemonSetUpdateStrategy as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, required: true, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(&crate::apps::v1::DAEMON_SET_UPDATE_STRATEGY_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revisionHistoryLimit", ty: schema::Type::Int32, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -400,10 +407,11 @@ pub struct DaemonSetStatus {
     pub number_available: i32,
     pub number_unavailable: i32,
     pub collision_count: Option<i32>,
-    pub conditions: List<crate::apps::v1::DaemonSetCondition>,
+    pub conditions: am::List<crate::apps::v1::DaemonSetCondition>,
 }
 
-static DAEMON_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetStatus",
     full_name: "io.k8s.api.apps.v1.DaemonSetStatus",
     atomic: false,
@@ -417,7 +425,7 @@ static DAEMON_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "numberAvailable", ty: schema::Type::Int32, number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "numberUnavailable", ty: schema::Type::Int32, number: 8, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "collisionCount", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::DaemonSetCondition as wire::Message>::SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::DAEMON_SET_CONDITION_SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -495,13 +503,14 @@ pub struct DaemonSetUpdateStrategy {
     pub rolling_update: Option<Box<crate::apps::v1::RollingUpdateDaemonSet>>,
 }
 
-static DAEMON_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetUpdateStrategy",
     full_name: "io.k8s.api.apps.v1.DaemonSetUpdateStrategy",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, omit_empty: true, enum_values: &["RollingUpdate", "OnDelete"], ..schema::Field::BASE },
-        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(<crate::apps::v1::RollingUpdateDaemonSet as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(&crate::apps::v1::ROLLING_UPDATE_DAEMON_SET_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -549,14 +558,15 @@ pub struct Deployment {
     pub status: crate::apps::v1::DeploymentStatus,
 }
 
-static DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "Deployment",
     full_name: "io.k8s.api.apps.v1.Deployment",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apps::v1::DeploymentSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apps::v1::DeploymentStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apps::v1::DEPLOYMENT_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apps::v1::DEPLOYMENT_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -609,13 +619,14 @@ apimachinery::impl_resource!(Deployment, crate::apps::v1::DeploymentList, "apps"
 pub struct DeploymentCondition {
     pub type_: String,
     pub status: String,
-    pub last_update_time: Time,
-    pub last_transition_time: Time,
+    pub last_update_time: am::Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static DEPLOYMENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentCondition",
     full_name: "io.k8s.api.apps.v1.DeploymentCondition",
     atomic: false,
@@ -685,16 +696,17 @@ apimachinery::impl_message_field!(DeploymentCondition);
 pub struct DeploymentList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1::Deployment>,
+    pub items: am::List<crate::apps::v1::Deployment>,
 }
 
-static DEPLOYMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentList",
     full_name: "io.k8s.api.apps.v1.DeploymentList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::Deployment as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::DEPLOYMENT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -751,15 +763,16 @@ pub struct DeploymentSpec {
     pub progress_deadline_seconds: Option<i32>,
 }
 
-static DEPLOYMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentSpec",
     full_name: "io.k8s.api.apps.v1.DeploymentSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, required: true, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "strategy", ty: schema::Type::Struct(<crate::apps::v1::DeploymentStrategy as wire::Message>::SCHEMA), number: 4, omit_empty: true, patch_retain_keys: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, required: true, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "strategy", ty: schema::Type::Struct(&crate::apps::v1::DEPLOYMENT_STRATEGY_SCHEMA), number: 4, omit_empty: true, patch_retain_keys: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revisionHistoryLimit", ty: schema::Type::Int32, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "paused", ty: schema::Type::Bool, number: 7, omit_empty: true, ..schema::Field::BASE },
@@ -836,11 +849,12 @@ pub struct DeploymentStatus {
     pub available_replicas: i32,
     pub unavailable_replicas: i32,
     pub terminating_replicas: Option<i32>,
-    pub conditions: List<crate::apps::v1::DeploymentCondition>,
+    pub conditions: am::List<crate::apps::v1::DeploymentCondition>,
     pub collision_count: Option<i32>,
 }
 
-static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentStatus",
     full_name: "io.k8s.api.apps.v1.DeploymentStatus",
     atomic: false,
@@ -852,7 +866,7 @@ static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "unavailableReplicas", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminatingReplicas", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::DeploymentCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::DEPLOYMENT_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "collisionCount", ty: schema::Type::Int32, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -927,13 +941,14 @@ pub struct DeploymentStrategy {
     pub rolling_update: Option<Box<crate::apps::v1::RollingUpdateDeployment>>,
 }
 
-static DEPLOYMENT_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentStrategy",
     full_name: "io.k8s.api.apps.v1.DeploymentStrategy",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, omit_empty: true, enum_values: &["Recreate", "RollingUpdate"], ..schema::Field::BASE },
-        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(<crate::apps::v1::RollingUpdateDeployment as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(&crate::apps::v1::ROLLING_UPDATE_DEPLOYMENT_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -981,14 +996,15 @@ pub struct ReplicaSet {
     pub status: crate::apps::v1::ReplicaSetStatus,
 }
 
-static REPLICA_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSet",
     full_name: "io.k8s.api.apps.v1.ReplicaSet",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apps::v1::ReplicaSetSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apps::v1::ReplicaSetStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apps::v1::REPLICA_SET_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apps::v1::REPLICA_SET_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1041,12 +1057,13 @@ apimachinery::impl_resource!(ReplicaSet, crate::apps::v1::ReplicaSetList, "apps"
 pub struct ReplicaSetCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static REPLICA_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetCondition",
     full_name: "io.k8s.api.apps.v1.ReplicaSetCondition",
     atomic: false,
@@ -1111,16 +1128,17 @@ apimachinery::impl_message_field!(ReplicaSetCondition);
 pub struct ReplicaSetList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1::ReplicaSet>,
+    pub items: am::List<crate::apps::v1::ReplicaSet>,
 }
 
-static REPLICA_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetList",
     full_name: "io.k8s.api.apps.v1.ReplicaSetList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::ReplicaSet as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::REPLICA_SET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1173,15 +1191,16 @@ pub struct ReplicaSetSpec {
     pub template: api_core::core::v1::PodTemplateSpec,
 }
 
-static REPLICA_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetSpec",
     full_name: "io.k8s.api.apps.v1.ReplicaSetSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, required: true, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, required: true, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1237,10 +1256,11 @@ pub struct ReplicaSetStatus {
     pub available_replicas: i32,
     pub terminating_replicas: Option<i32>,
     pub observed_generation: i64,
-    pub conditions: List<crate::apps::v1::ReplicaSetCondition>,
+    pub conditions: am::List<crate::apps::v1::ReplicaSetCondition>,
 }
 
-static REPLICA_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetStatus",
     full_name: "io.k8s.api.apps.v1.ReplicaSetStatus",
     atomic: false,
@@ -1251,7 +1271,7 @@ static REPLICA_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminatingReplicas", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "observedGeneration", ty: schema::Type::Int64, number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::ReplicaSetCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::REPLICA_SET_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -1313,11 +1333,12 @@ apimachinery::impl_message_field!(ReplicaSetStatus);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RollingUpdateDaemonSet {
-    pub max_unavailable: Option<IntOrString>,
-    pub max_surge: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
+    pub max_surge: Option<am::IntOrString>,
 }
 
-static ROLLING_UPDATE_DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLING_UPDATE_DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "RollingUpdateDaemonSet",
     full_name: "io.k8s.api.apps.v1.RollingUpdateDaemonSet",
     atomic: false,
@@ -1365,11 +1386,12 @@ apimachinery::impl_message_field!(RollingUpdateDaemonSet);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RollingUpdateDeployment {
-    pub max_unavailable: Option<IntOrString>,
-    pub max_surge: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
+    pub max_surge: Option<am::IntOrString>,
 }
 
-static ROLLING_UPDATE_DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLING_UPDATE_DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "RollingUpdateDeployment",
     full_name: "io.k8s.api.apps.v1.RollingUpdateDeployment",
     atomic: false,
@@ -1418,10 +1440,11 @@ apimachinery::impl_message_field!(RollingUpdateDeployment);
 #[derive(Clone, Default, PartialEq)]
 pub struct RollingUpdateStatefulSetStrategy {
     pub partition: Option<i32>,
-    pub max_unavailable: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
 }
 
-static ROLLING_UPDATE_STATEFUL_SET_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLING_UPDATE_STATEFUL_SET_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "RollingUpdateStatefulSetStrategy",
     full_name: "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy",
     atomic: false,
@@ -1475,14 +1498,15 @@ pub struct StatefulSet {
     pub status: crate::apps::v1::StatefulSetStatus,
 }
 
-static STATEFUL_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSet",
     full_name: "io.k8s.api.apps.v1.StatefulSet",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apps::v1::StatefulSetSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apps::v1::StatefulSetStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apps::v1::STATEFUL_SET_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apps::v1::STATEFUL_SET_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1535,12 +1559,13 @@ apimachinery::impl_resource!(StatefulSet, crate::apps::v1::StatefulSetList, "app
 pub struct StatefulSetCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static STATEFUL_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetCondition",
     full_name: "io.k8s.api.apps.v1.StatefulSetCondition",
     atomic: false,
@@ -1605,16 +1630,17 @@ apimachinery::impl_message_field!(StatefulSetCondition);
 pub struct StatefulSetList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1::StatefulSet>,
+    pub items: am::List<crate::apps::v1::StatefulSet>,
 }
 
-static STATEFUL_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetList",
     full_name: "io.k8s.api.apps.v1.StatefulSetList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::StatefulSet as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::STATEFUL_SET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1664,7 +1690,8 @@ pub struct StatefulSetOrdinals {
     pub start: i32,
 }
 
-static STATEFUL_SET_ORDINALS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_ORDINALS_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetOrdinals",
     full_name: "io.k8s.api.apps.v1.StatefulSetOrdinals",
     atomic: false,
@@ -1711,7 +1738,8 @@ pub struct StatefulSetPersistentVolumeClaimRetentionPolicy {
     pub when_scaled: String,
 }
 
-static STATEFUL_SET_PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetPersistentVolumeClaimRetentionPolicy",
     full_name: "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy",
     atomic: false,
@@ -1762,7 +1790,7 @@ pub struct StatefulSetSpec {
     pub replicas: Option<i32>,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub template: api_core::core::v1::PodTemplateSpec,
-    pub volume_claim_templates: List<api_core::core::v1::PersistentVolumeClaim>,
+    pub volume_claim_templates: am::List<api_core::core::v1::PersistentVolumeClaim>,
     pub service_name: String,
     pub pod_management_policy: String,
     pub update_strategy: crate::apps::v1::StatefulSetUpdateStrategy,
@@ -1772,22 +1800,23 @@ pub struct StatefulSetSpec {
     pub ordinals: Option<Box<crate::apps::v1::StatefulSetOrdinals>>,
 }
 
-static STATEFUL_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetSpec",
     full_name: "io.k8s.api.apps.v1.StatefulSetSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, required: true, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "volumeClaimTemplates", ty: schema::Type::List(&schema::Type::Struct(<api_core::core::v1::PersistentVolumeClaim as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, required: true, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "volumeClaimTemplates", ty: schema::Type::List(&schema::Type::Struct(&api_core::core::v1::PERSISTENT_VOLUME_CLAIM_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "serviceName", ty: schema::Type::String, number: 5, ..schema::Field::BASE },
         schema::Field { json: "podManagementPolicy", ty: schema::Type::String, number: 6, omit_empty: true, enum_values: &["OrderedReady", "Parallel"], ..schema::Field::BASE },
-        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(<crate::apps::v1::StatefulSetUpdateStrategy as wire::Message>::SCHEMA), number: 7, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(&crate::apps::v1::STATEFUL_SET_UPDATE_STRATEGY_SCHEMA), number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revisionHistoryLimit", ty: schema::Type::Int32, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 9, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "persistentVolumeClaimRetentionPolicy", ty: schema::Type::Struct(<crate::apps::v1::StatefulSetPersistentVolumeClaimRetentionPolicy as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ordinals", ty: schema::Type::Struct(<crate::apps::v1::StatefulSetOrdinals as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "persistentVolumeClaimRetentionPolicy", ty: schema::Type::Struct(&crate::apps::v1::STATEFUL_SET_PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "ordinals", ty: schema::Type::Struct(&crate::apps::v1::STATEFUL_SET_ORDINALS_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1873,11 +1902,12 @@ pub struct StatefulSetStatus {
     pub current_revision: String,
     pub update_revision: String,
     pub collision_count: Option<i32>,
-    pub conditions: List<crate::apps::v1::StatefulSetCondition>,
+    pub conditions: am::List<crate::apps::v1::StatefulSetCondition>,
     pub available_replicas: i32,
 }
 
-static STATEFUL_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetStatus",
     full_name: "io.k8s.api.apps.v1.StatefulSetStatus",
     atomic: false,
@@ -1890,7 +1920,7 @@ static STATEFUL_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "currentRevision", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "updateRevision", ty: schema::Type::String, number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "collisionCount", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1::StatefulSetCondition as wire::Message>::SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1::STATEFUL_SET_CONDITION_SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 11, ..schema::Field::BASE },
     ],
 };
@@ -1969,13 +1999,14 @@ pub struct StatefulSetUpdateStrategy {
     pub rolling_update: Option<Box<crate::apps::v1::RollingUpdateStatefulSetStrategy>>,
 }
 
-static STATEFUL_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetUpdateStrategy",
     full_name: "io.k8s.api.apps.v1.StatefulSetUpdateStrategy",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, omit_empty: true, enum_values: &["RollingUpdate", "OnDelete"], ..schema::Field::BASE },
-        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(<crate::apps::v1::RollingUpdateStatefulSetStrategy as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(&crate::apps::v1::ROLLING_UPDATE_STATEFUL_SET_STRATEGY_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 

@@ -2,8 +2,9 @@
 
 //! Types of authentication/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct BoundObjectReference {
@@ -13,7 +14,8 @@ pub struct BoundObjectReference {
     pub uid: String,
 }
 
-static BOUND_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static BOUND_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "BoundObjectReference",
     full_name: "io.k8s.api.authentication.v1.BoundObjectReference",
     atomic: false,
@@ -78,13 +80,14 @@ pub struct SelfSubjectReview {
     pub status: crate::authentication::v1::SelfSubjectReviewStatus,
 }
 
-static SELF_SUBJECT_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectReview",
     full_name: "io.k8s.api.authentication.v1.SelfSubjectReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authentication::v1::SelfSubjectReviewStatus as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authentication::v1::SELF_SUBJECT_REVIEW_STATUS_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -134,12 +137,13 @@ pub struct SelfSubjectReviewStatus {
     pub user_info: crate::authentication::v1::UserInfo,
 }
 
-static SELF_SUBJECT_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectReviewStatus",
     full_name: "io.k8s.api.authentication.v1.SelfSubjectReviewStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "userInfo", ty: schema::Type::Struct(<crate::authentication::v1::UserInfo as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "userInfo", ty: schema::Type::Struct(&crate::authentication::v1::USER_INFO_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -183,14 +187,15 @@ pub struct TokenRequest {
     pub status: crate::authentication::v1::TokenRequestStatus,
 }
 
-static TOKEN_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenRequest",
     full_name: "io.k8s.api.authentication.v1.TokenRequest",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::authentication::v1::TokenRequestSpec as wire::Message>::SCHEMA), number: 2, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authentication::v1::TokenRequestStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::authentication::v1::TOKEN_REQUEST_SPEC_SCHEMA), number: 2, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authentication::v1::TOKEN_REQUEST_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -241,19 +246,20 @@ apimachinery::impl_resource!(TokenRequest, wire::NoList<TokenRequest>, "authenti
 
 #[derive(Clone, Default, PartialEq)]
 pub struct TokenRequestSpec {
-    pub audiences: List<String>,
+    pub audiences: am::List<String>,
     pub expiration_seconds: Option<i64>,
     pub bound_object_ref: Option<Box<crate::authentication::v1::BoundObjectReference>>,
 }
 
-static TOKEN_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenRequestSpec",
     full_name: "io.k8s.api.authentication.v1.TokenRequestSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "audiences", ty: schema::Type::List(&schema::Type::String), number: 1, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "expirationSeconds", ty: schema::Type::Int64, number: 4, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "boundObjectRef", ty: schema::Type::Struct(<crate::authentication::v1::BoundObjectReference as wire::Message>::SCHEMA), number: 3, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "boundObjectRef", ty: schema::Type::Struct(&crate::authentication::v1::BOUND_OBJECT_REFERENCE_SCHEMA), number: 3, pointer: true, ..schema::Field::BASE },
     ],
 };
 
@@ -300,10 +306,11 @@ apimachinery::impl_message_field!(TokenRequestSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct TokenRequestStatus {
     pub token: String,
-    pub expiration_timestamp: Time,
+    pub expiration_timestamp: am::Time,
 }
 
-static TOKEN_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenRequestStatus",
     full_name: "io.k8s.api.authentication.v1.TokenRequestStatus",
     atomic: false,
@@ -357,14 +364,15 @@ pub struct TokenReview {
     pub status: crate::authentication::v1::TokenReviewStatus,
 }
 
-static TOKEN_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenReview",
     full_name: "io.k8s.api.authentication.v1.TokenReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::authentication::v1::TokenReviewSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authentication::v1::TokenReviewStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::authentication::v1::TOKEN_REVIEW_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authentication::v1::TOKEN_REVIEW_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -416,10 +424,11 @@ apimachinery::impl_resource!(TokenReview, wire::NoList<TokenReview>, "authentica
 #[derive(Clone, Default, PartialEq)]
 pub struct TokenReviewSpec {
     pub token: String,
-    pub audiences: List<String>,
+    pub audiences: am::List<String>,
 }
 
-static TOKEN_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenReviewSpec",
     full_name: "io.k8s.api.authentication.v1.TokenReviewSpec",
     atomic: false,
@@ -469,17 +478,18 @@ apimachinery::impl_message_field!(TokenReviewSpec);
 pub struct TokenReviewStatus {
     pub authenticated: bool,
     pub user: crate::authentication::v1::UserInfo,
-    pub audiences: List<String>,
+    pub audiences: am::List<String>,
     pub error: String,
 }
 
-static TOKEN_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenReviewStatus",
     full_name: "io.k8s.api.authentication.v1.TokenReviewStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "authenticated", ty: schema::Type::Bool, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "user", ty: schema::Type::Struct(<crate::authentication::v1::UserInfo as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "user", ty: schema::Type::Struct(&crate::authentication::v1::USER_INFO_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "audiences", ty: schema::Type::List(&schema::Type::String), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "error", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -533,11 +543,12 @@ apimachinery::impl_message_field!(TokenReviewStatus);
 pub struct UserInfo {
     pub username: String,
     pub uid: String,
-    pub groups: List<String>,
-    pub extra: Map<wire::StringList>,
+    pub groups: am::List<String>,
+    pub extra: am::Map<wire::StringList>,
 }
 
-static USER_INFO_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static USER_INFO_SCHEMA: schema::Schema = schema::Schema {
     name: "UserInfo",
     full_name: "io.k8s.api.authentication.v1.UserInfo",
     atomic: false,

@@ -2,18 +2,20 @@
 
 //! Types of autoscaling/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ContainerResourceMetricSource {
     pub name: String,
     pub target_average_utilization: Option<i32>,
-    pub target_average_value: Option<Quantity>,
+    pub target_average_value: Option<am::Quantity>,
     pub container: String,
 }
 
-static CONTAINER_RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerResourceMetricSource",
     full_name: "io.k8s.api.autoscaling.v1.ContainerResourceMetricSource",
     atomic: false,
@@ -73,11 +75,12 @@ apimachinery::impl_message_field!(ContainerResourceMetricSource);
 pub struct ContainerResourceMetricStatus {
     pub name: String,
     pub current_average_utilization: Option<i32>,
-    pub current_average_value: Quantity,
+    pub current_average_value: am::Quantity,
     pub container: String,
 }
 
-static CONTAINER_RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerResourceMetricStatus",
     full_name: "io.k8s.api.autoscaling.v1.ContainerResourceMetricStatus",
     atomic: false,
@@ -140,7 +143,8 @@ pub struct CrossVersionObjectReference {
     pub api_version: String,
 }
 
-static CROSS_VERSION_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CROSS_VERSION_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CrossVersionObjectReference",
     full_name: "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
     atomic: true,
@@ -195,17 +199,18 @@ apimachinery::impl_message_field!(CrossVersionObjectReference);
 pub struct ExternalMetricSource {
     pub metric_name: String,
     pub metric_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub target_value: Option<Quantity>,
-    pub target_average_value: Option<Quantity>,
+    pub target_value: Option<am::Quantity>,
+    pub target_average_value: Option<am::Quantity>,
 }
 
-static EXTERNAL_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXTERNAL_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ExternalMetricSource",
     full_name: "io.k8s.api.autoscaling.v1.ExternalMetricSource",
     atomic: false,
     fields: &[
         schema::Field { json: "metricName", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "metricSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metricSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "targetValue", ty: schema::Type::Quantity, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "targetAverageValue", ty: schema::Type::Quantity, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -259,17 +264,18 @@ apimachinery::impl_message_field!(ExternalMetricSource);
 pub struct ExternalMetricStatus {
     pub metric_name: String,
     pub metric_selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub current_value: Quantity,
-    pub current_average_value: Option<Quantity>,
+    pub current_value: am::Quantity,
+    pub current_average_value: Option<am::Quantity>,
 }
 
-static EXTERNAL_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXTERNAL_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ExternalMetricStatus",
     full_name: "io.k8s.api.autoscaling.v1.ExternalMetricStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "metricName", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "metricSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metricSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "currentValue", ty: schema::Type::Quantity, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "currentAverageValue", ty: schema::Type::Quantity, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -327,14 +333,15 @@ pub struct HorizontalPodAutoscaler {
     pub status: crate::autoscaling::v1::HorizontalPodAutoscalerStatus,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscaler",
     full_name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::autoscaling::v1::HorizontalPodAutoscalerSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::autoscaling::v1::HorizontalPodAutoscalerStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::autoscaling::v1::HORIZONTAL_POD_AUTOSCALER_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::autoscaling::v1::HORIZONTAL_POD_AUTOSCALER_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -387,12 +394,13 @@ apimachinery::impl_resource!(HorizontalPodAutoscaler, crate::autoscaling::v1::Ho
 pub struct HorizontalPodAutoscalerCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerCondition",
     full_name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerCondition",
     atomic: false,
@@ -457,16 +465,17 @@ apimachinery::impl_message_field!(HorizontalPodAutoscalerCondition);
 pub struct HorizontalPodAutoscalerList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::autoscaling::v1::HorizontalPodAutoscaler>,
+    pub items: am::List<crate::autoscaling::v1::HorizontalPodAutoscaler>,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerList",
     full_name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::autoscaling::v1::HorizontalPodAutoscaler as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::autoscaling::v1::HORIZONTAL_POD_AUTOSCALER_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -519,12 +528,13 @@ pub struct HorizontalPodAutoscalerSpec {
     pub target_cpu_utilization_percentage: Option<i32>,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerSpec",
     full_name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "scaleTargetRef", ty: schema::Type::Struct(<crate::autoscaling::v1::CrossVersionObjectReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "scaleTargetRef", ty: schema::Type::Struct(&crate::autoscaling::v1::CROSS_VERSION_OBJECT_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "minReplicas", ty: schema::Type::Int32, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "maxReplicas", ty: schema::Type::Int32, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "targetCPUUtilizationPercentage", ty: schema::Type::Int32, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -578,13 +588,14 @@ apimachinery::impl_message_field!(HorizontalPodAutoscalerSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct HorizontalPodAutoscalerStatus {
     pub observed_generation: Option<i64>,
-    pub last_scale_time: Option<Time>,
+    pub last_scale_time: Option<am::Time>,
     pub current_replicas: i32,
     pub desired_replicas: i32,
     pub current_cpu_utilization_percentage: Option<i32>,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerStatus",
     full_name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus",
     atomic: false,
@@ -655,17 +666,18 @@ pub struct MetricSpec {
     pub external: Option<Box<crate::autoscaling::v1::ExternalMetricSource>>,
 }
 
-static METRIC_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricSpec",
     full_name: "io.k8s.api.autoscaling.v1.MetricSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, required: true, enum_values: &["Object", "Pods", "Resource", "ContainerResource", "External"], ..schema::Field::BASE },
-        schema::Field { json: "object", ty: schema::Type::Struct(<crate::autoscaling::v1::ObjectMetricSource as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "pods", ty: schema::Type::Struct(<crate::autoscaling::v1::PodsMetricSource as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<crate::autoscaling::v1::ResourceMetricSource as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "containerResource", ty: schema::Type::Struct(<crate::autoscaling::v1::ContainerResourceMetricSource as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "external", ty: schema::Type::Struct(<crate::autoscaling::v1::ExternalMetricSource as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "object", ty: schema::Type::Struct(&crate::autoscaling::v1::OBJECT_METRIC_SOURCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "pods", ty: schema::Type::Struct(&crate::autoscaling::v1::PODS_METRIC_SOURCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&crate::autoscaling::v1::RESOURCE_METRIC_SOURCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "containerResource", ty: schema::Type::Struct(&crate::autoscaling::v1::CONTAINER_RESOURCE_METRIC_SOURCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "external", ty: schema::Type::Struct(&crate::autoscaling::v1::EXTERNAL_METRIC_SOURCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -731,17 +743,18 @@ pub struct MetricStatus {
     pub external: Option<Box<crate::autoscaling::v1::ExternalMetricStatus>>,
 }
 
-static METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricStatus",
     full_name: "io.k8s.api.autoscaling.v1.MetricStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, required: true, enum_values: &["Object", "Pods", "Resource", "ContainerResource", "External"], ..schema::Field::BASE },
-        schema::Field { json: "object", ty: schema::Type::Struct(<crate::autoscaling::v1::ObjectMetricStatus as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "pods", ty: schema::Type::Struct(<crate::autoscaling::v1::PodsMetricStatus as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<crate::autoscaling::v1::ResourceMetricStatus as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "containerResource", ty: schema::Type::Struct(<crate::autoscaling::v1::ContainerResourceMetricStatus as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "external", ty: schema::Type::Struct(<crate::autoscaling::v1::ExternalMetricStatus as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "object", ty: schema::Type::Struct(&crate::autoscaling::v1::OBJECT_METRIC_STATUS_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "pods", ty: schema::Type::Struct(&crate::autoscaling::v1::PODS_METRIC_STATUS_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&crate::autoscaling::v1::RESOURCE_METRIC_STATUS_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "containerResource", ty: schema::Type::Struct(&crate::autoscaling::v1::CONTAINER_RESOURCE_METRIC_STATUS_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "external", ty: schema::Type::Struct(&crate::autoscaling::v1::EXTERNAL_METRIC_STATUS_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -801,20 +814,21 @@ apimachinery::impl_message_field!(MetricStatus);
 pub struct ObjectMetricSource {
     pub target: crate::autoscaling::v1::CrossVersionObjectReference,
     pub metric_name: String,
-    pub target_value: Quantity,
+    pub target_value: am::Quantity,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub average_value: Option<Quantity>,
+    pub average_value: Option<am::Quantity>,
 }
 
-static OBJECT_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OBJECT_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ObjectMetricSource",
     full_name: "io.k8s.api.autoscaling.v1.ObjectMetricSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::autoscaling::v1::CrossVersionObjectReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::autoscaling::v1::CROSS_VERSION_OBJECT_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "metricName", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "targetValue", ty: schema::Type::Quantity, number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "averageValue", ty: schema::Type::Quantity, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -871,20 +885,21 @@ apimachinery::impl_message_field!(ObjectMetricSource);
 pub struct ObjectMetricStatus {
     pub target: crate::autoscaling::v1::CrossVersionObjectReference,
     pub metric_name: String,
-    pub current_value: Quantity,
+    pub current_value: am::Quantity,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub average_value: Option<Quantity>,
+    pub average_value: Option<am::Quantity>,
 }
 
-static OBJECT_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OBJECT_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ObjectMetricStatus",
     full_name: "io.k8s.api.autoscaling.v1.ObjectMetricStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::autoscaling::v1::CrossVersionObjectReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::autoscaling::v1::CROSS_VERSION_OBJECT_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "metricName", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "currentValue", ty: schema::Type::Quantity, number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "averageValue", ty: schema::Type::Quantity, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -940,18 +955,19 @@ apimachinery::impl_message_field!(ObjectMetricStatus);
 #[derive(Clone, Default, PartialEq)]
 pub struct PodsMetricSource {
     pub metric_name: String,
-    pub target_average_value: Quantity,
+    pub target_average_value: am::Quantity,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
 }
 
-static PODS_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PODS_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodsMetricSource",
     full_name: "io.k8s.api.autoscaling.v1.PodsMetricSource",
     atomic: false,
     fields: &[
         schema::Field { json: "metricName", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "targetAverageValue", ty: schema::Type::Quantity, number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -998,18 +1014,19 @@ apimachinery::impl_message_field!(PodsMetricSource);
 #[derive(Clone, Default, PartialEq)]
 pub struct PodsMetricStatus {
     pub metric_name: String,
-    pub current_average_value: Quantity,
+    pub current_average_value: am::Quantity,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
 }
 
-static PODS_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PODS_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodsMetricStatus",
     full_name: "io.k8s.api.autoscaling.v1.PodsMetricStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "metricName", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "currentAverageValue", ty: schema::Type::Quantity, number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1057,10 +1074,11 @@ apimachinery::impl_message_field!(PodsMetricStatus);
 pub struct ResourceMetricSource {
     pub name: String,
     pub target_average_utilization: Option<i32>,
-    pub target_average_value: Option<Quantity>,
+    pub target_average_value: Option<am::Quantity>,
 }
 
-static RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceMetricSource",
     full_name: "io.k8s.api.autoscaling.v1.ResourceMetricSource",
     atomic: false,
@@ -1115,10 +1133,11 @@ apimachinery::impl_message_field!(ResourceMetricSource);
 pub struct ResourceMetricStatus {
     pub name: String,
     pub current_average_utilization: Option<i32>,
-    pub current_average_value: Quantity,
+    pub current_average_value: am::Quantity,
 }
 
-static RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceMetricStatus",
     full_name: "io.k8s.api.autoscaling.v1.ResourceMetricStatus",
     atomic: false,
@@ -1177,14 +1196,15 @@ pub struct Scale {
     pub status: crate::autoscaling::v1::ScaleStatus,
 }
 
-static SCALE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_SCHEMA: schema::Schema = schema::Schema {
     name: "Scale",
     full_name: "io.k8s.api.autoscaling.v1.Scale",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::autoscaling::v1::ScaleSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::autoscaling::v1::ScaleStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::autoscaling::v1::SCALE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::autoscaling::v1::SCALE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1238,7 +1258,8 @@ pub struct ScaleSpec {
     pub replicas: i32,
 }
 
-static SCALE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleSpec",
     full_name: "io.k8s.api.autoscaling.v1.ScaleSpec",
     atomic: false,
@@ -1285,7 +1306,8 @@ pub struct ScaleStatus {
     pub selector: String,
 }
 
-static SCALE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleStatus",
     full_name: "io.k8s.api.autoscaling.v1.ScaleStatus",
     atomic: false,

@@ -2,8 +2,9 @@
 
 //! Types of autoscaling/v2.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ContainerResourceMetricSource {
@@ -12,13 +13,14 @@ pub struct ContainerResourceMetricSource {
     pub container: String,
 }
 
-static CONTAINER_RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerResourceMetricSource",
     full_name: "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricTarget as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_TARGET_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "container", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
     ],
 };
@@ -70,13 +72,14 @@ pub struct ContainerResourceMetricStatus {
     pub container: String,
 }
 
-static CONTAINER_RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerResourceMetricStatus",
     full_name: "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "current", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricValueStatus as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "current", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_VALUE_STATUS_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "container", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
     ],
 };
@@ -128,7 +131,8 @@ pub struct CrossVersionObjectReference {
     pub api_version: String,
 }
 
-static CROSS_VERSION_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CROSS_VERSION_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "CrossVersionObjectReference",
     full_name: "io.k8s.api.autoscaling.v2.CrossVersionObjectReference",
     atomic: false,
@@ -185,13 +189,14 @@ pub struct ExternalMetricSource {
     pub target: crate::autoscaling::v2::MetricTarget,
 }
 
-static EXTERNAL_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXTERNAL_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ExternalMetricSource",
     full_name: "io.k8s.api.autoscaling.v2.ExternalMetricSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "metric", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricIdentifier as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricTarget as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metric", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_IDENTIFIER_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_TARGET_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -237,13 +242,14 @@ pub struct ExternalMetricStatus {
     pub current: crate::autoscaling::v2::MetricValueStatus,
 }
 
-static EXTERNAL_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXTERNAL_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ExternalMetricStatus",
     full_name: "io.k8s.api.autoscaling.v2.ExternalMetricStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "metric", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricIdentifier as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "current", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricValueStatus as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metric", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_IDENTIFIER_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "current", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_VALUE_STATUS_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -290,7 +296,8 @@ pub struct HPAScalingPolicy {
     pub period_seconds: i32,
 }
 
-static HPA_SCALING_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HPA_SCALING_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "HPAScalingPolicy",
     full_name: "io.k8s.api.autoscaling.v2.HPAScalingPolicy",
     atomic: false,
@@ -345,18 +352,19 @@ apimachinery::impl_message_field!(HPAScalingPolicy);
 pub struct HPAScalingRules {
     pub stabilization_window_seconds: Option<i32>,
     pub select_policy: Option<String>,
-    pub policies: List<crate::autoscaling::v2::HPAScalingPolicy>,
-    pub tolerance: Option<Quantity>,
+    pub policies: am::List<crate::autoscaling::v2::HPAScalingPolicy>,
+    pub tolerance: Option<am::Quantity>,
 }
 
-static HPA_SCALING_RULES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HPA_SCALING_RULES_SCHEMA: schema::Schema = schema::Schema {
     name: "HPAScalingRules",
     full_name: "io.k8s.api.autoscaling.v2.HPAScalingRules",
     atomic: false,
     fields: &[
         schema::Field { json: "stabilizationWindowSeconds", ty: schema::Type::Int32, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "selectPolicy", ty: schema::Type::String, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "policies", ty: schema::Type::List(&schema::Type::Struct(<crate::autoscaling::v2::HPAScalingPolicy as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "policies", ty: schema::Type::List(&schema::Type::Struct(&crate::autoscaling::v2::HPA_SCALING_POLICY_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "tolerance", ty: schema::Type::Quantity, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -413,14 +421,15 @@ pub struct HorizontalPodAutoscaler {
     pub status: crate::autoscaling::v2::HorizontalPodAutoscalerStatus,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscaler",
     full_name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::autoscaling::v2::HorizontalPodAutoscalerSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::autoscaling::v2::HorizontalPodAutoscalerStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::autoscaling::v2::HORIZONTAL_POD_AUTOSCALER_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::autoscaling::v2::HORIZONTAL_POD_AUTOSCALER_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -475,13 +484,14 @@ pub struct HorizontalPodAutoscalerBehavior {
     pub scale_down: Option<Box<crate::autoscaling::v2::HPAScalingRules>>,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_BEHAVIOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_BEHAVIOR_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerBehavior",
     full_name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior",
     atomic: false,
     fields: &[
-        schema::Field { json: "scaleUp", ty: schema::Type::Struct(<crate::autoscaling::v2::HPAScalingRules as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "scaleDown", ty: schema::Type::Struct(<crate::autoscaling::v2::HPAScalingRules as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "scaleUp", ty: schema::Type::Struct(&crate::autoscaling::v2::HPA_SCALING_RULES_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "scaleDown", ty: schema::Type::Struct(&crate::autoscaling::v2::HPA_SCALING_RULES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -525,12 +535,13 @@ apimachinery::impl_message_field!(HorizontalPodAutoscalerBehavior);
 pub struct HorizontalPodAutoscalerCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerCondition",
     full_name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition",
     atomic: false,
@@ -595,16 +606,17 @@ apimachinery::impl_message_field!(HorizontalPodAutoscalerCondition);
 pub struct HorizontalPodAutoscalerList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::autoscaling::v2::HorizontalPodAutoscaler>,
+    pub items: am::List<crate::autoscaling::v2::HorizontalPodAutoscaler>,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerList",
     full_name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::autoscaling::v2::HorizontalPodAutoscaler as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::autoscaling::v2::HORIZONTAL_POD_AUTOSCALER_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -654,20 +666,21 @@ pub struct HorizontalPodAutoscalerSpec {
     pub scale_target_ref: crate::autoscaling::v2::CrossVersionObjectReference,
     pub min_replicas: Option<i32>,
     pub max_replicas: i32,
-    pub metrics: List<crate::autoscaling::v2::MetricSpec>,
+    pub metrics: am::List<crate::autoscaling::v2::MetricSpec>,
     pub behavior: Option<Box<crate::autoscaling::v2::HorizontalPodAutoscalerBehavior>>,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerSpec",
     full_name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "scaleTargetRef", ty: schema::Type::Struct(<crate::autoscaling::v2::CrossVersionObjectReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "scaleTargetRef", ty: schema::Type::Struct(&crate::autoscaling::v2::CROSS_VERSION_OBJECT_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "minReplicas", ty: schema::Type::Int32, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "maxReplicas", ty: schema::Type::Int32, number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "metrics", ty: schema::Type::List(&schema::Type::Struct(<crate::autoscaling::v2::MetricSpec as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "behavior", ty: schema::Type::Struct(<crate::autoscaling::v2::HorizontalPodAutoscalerBehavior as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metrics", ty: schema::Type::List(&schema::Type::Struct(&crate::autoscaling::v2::METRIC_SPEC_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "behavior", ty: schema::Type::Struct(&crate::autoscaling::v2::HORIZONTAL_POD_AUTOSCALER_BEHAVIOR_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -722,14 +735,15 @@ apimachinery::impl_message_field!(HorizontalPodAutoscalerSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct HorizontalPodAutoscalerStatus {
     pub observed_generation: Option<i64>,
-    pub last_scale_time: Option<Time>,
+    pub last_scale_time: Option<am::Time>,
     pub current_replicas: i32,
     pub desired_replicas: i32,
-    pub current_metrics: List<crate::autoscaling::v2::MetricStatus>,
-    pub conditions: List<crate::autoscaling::v2::HorizontalPodAutoscalerCondition>,
+    pub current_metrics: am::List<crate::autoscaling::v2::MetricStatus>,
+    pub conditions: am::List<crate::autoscaling::v2::HorizontalPodAutoscalerCondition>,
 }
 
-static HORIZONTAL_POD_AUTOSCALER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HORIZONTAL_POD_AUTOSCALER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "HorizontalPodAutoscalerStatus",
     full_name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus",
     atomic: false,
@@ -738,8 +752,8 @@ static HORIZONTAL_POD_AUTOSCALER_STATUS_SCHEMA: schema::Schema = schema::Schema 
         schema::Field { json: "lastScaleTime", ty: schema::Type::Time, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "currentReplicas", ty: schema::Type::Int32, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "desiredReplicas", ty: schema::Type::Int32, number: 4, required: true, ..schema::Field::BASE },
-        schema::Field { json: "currentMetrics", ty: schema::Type::List(&schema::Type::Struct(<crate::autoscaling::v2::MetricStatus as wire::Message>::SCHEMA)), number: 5, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::autoscaling::v2::HorizontalPodAutoscalerCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "currentMetrics", ty: schema::Type::List(&schema::Type::Struct(&crate::autoscaling::v2::METRIC_STATUS_SCHEMA)), number: 5, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::autoscaling::v2::HORIZONTAL_POD_AUTOSCALER_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -801,13 +815,14 @@ pub struct MetricIdentifier {
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
 }
 
-static METRIC_IDENTIFIER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_IDENTIFIER_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricIdentifier",
     full_name: "io.k8s.api.autoscaling.v2.MetricIdentifier",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -857,17 +872,18 @@ pub struct MetricSpec {
     pub external: Option<Box<crate::autoscaling::v2::ExternalMetricSource>>,
 }
 
-static METRIC_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricSpec",
     full_name: "io.k8s.api.autoscaling.v2.MetricSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "object", ty: schema::Type::Struct(<crate::autoscaling::v2::ObjectMetricSource as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "pods", ty: schema::Type::Struct(<crate::autoscaling::v2::PodsMetricSource as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<crate::autoscaling::v2::ResourceMetricSource as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "containerResource", ty: schema::Type::Struct(<crate::autoscaling::v2::ContainerResourceMetricSource as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "external", ty: schema::Type::Struct(<crate::autoscaling::v2::ExternalMetricSource as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "object", ty: schema::Type::Struct(&crate::autoscaling::v2::OBJECT_METRIC_SOURCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "pods", ty: schema::Type::Struct(&crate::autoscaling::v2::PODS_METRIC_SOURCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&crate::autoscaling::v2::RESOURCE_METRIC_SOURCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "containerResource", ty: schema::Type::Struct(&crate::autoscaling::v2::CONTAINER_RESOURCE_METRIC_SOURCE_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "external", ty: schema::Type::Struct(&crate::autoscaling::v2::EXTERNAL_METRIC_SOURCE_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -933,17 +949,18 @@ pub struct MetricStatus {
     pub external: Option<Box<crate::autoscaling::v2::ExternalMetricStatus>>,
 }
 
-static METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricStatus",
     full_name: "io.k8s.api.autoscaling.v2.MetricStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "object", ty: schema::Type::Struct(<crate::autoscaling::v2::ObjectMetricStatus as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "pods", ty: schema::Type::Struct(<crate::autoscaling::v2::PodsMetricStatus as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<crate::autoscaling::v2::ResourceMetricStatus as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "containerResource", ty: schema::Type::Struct(<crate::autoscaling::v2::ContainerResourceMetricStatus as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "external", ty: schema::Type::Struct(<crate::autoscaling::v2::ExternalMetricStatus as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "object", ty: schema::Type::Struct(&crate::autoscaling::v2::OBJECT_METRIC_STATUS_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "pods", ty: schema::Type::Struct(&crate::autoscaling::v2::PODS_METRIC_STATUS_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&crate::autoscaling::v2::RESOURCE_METRIC_STATUS_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "containerResource", ty: schema::Type::Struct(&crate::autoscaling::v2::CONTAINER_RESOURCE_METRIC_STATUS_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "external", ty: schema::Type::Struct(&crate::autoscaling::v2::EXTERNAL_METRIC_STATUS_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1002,12 +1019,13 @@ apimachinery::impl_message_field!(MetricStatus);
 #[derive(Clone, Default, PartialEq)]
 pub struct MetricTarget {
     pub type_: String,
-    pub value: Option<Quantity>,
-    pub average_value: Option<Quantity>,
+    pub value: Option<am::Quantity>,
+    pub average_value: Option<am::Quantity>,
     pub average_utilization: Option<i32>,
 }
 
-static METRIC_TARGET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_TARGET_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricTarget",
     full_name: "io.k8s.api.autoscaling.v2.MetricTarget",
     atomic: false,
@@ -1065,12 +1083,13 @@ apimachinery::impl_message_field!(MetricTarget);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct MetricValueStatus {
-    pub value: Option<Quantity>,
-    pub average_value: Option<Quantity>,
+    pub value: Option<am::Quantity>,
+    pub average_value: Option<am::Quantity>,
     pub average_utilization: Option<i32>,
 }
 
-static METRIC_VALUE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_VALUE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricValueStatus",
     full_name: "io.k8s.api.autoscaling.v2.MetricValueStatus",
     atomic: false,
@@ -1128,14 +1147,15 @@ pub struct ObjectMetricSource {
     pub metric: crate::autoscaling::v2::MetricIdentifier,
 }
 
-static OBJECT_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OBJECT_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ObjectMetricSource",
     full_name: "io.k8s.api.autoscaling.v2.ObjectMetricSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "describedObject", ty: schema::Type::Struct(<crate::autoscaling::v2::CrossVersionObjectReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricTarget as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "metric", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricIdentifier as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "describedObject", ty: schema::Type::Struct(&crate::autoscaling::v2::CROSS_VERSION_OBJECT_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_TARGET_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metric", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_IDENTIFIER_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1186,14 +1206,15 @@ pub struct ObjectMetricStatus {
     pub described_object: crate::autoscaling::v2::CrossVersionObjectReference,
 }
 
-static OBJECT_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OBJECT_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ObjectMetricStatus",
     full_name: "io.k8s.api.autoscaling.v2.ObjectMetricStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "metric", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricIdentifier as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "current", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricValueStatus as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "describedObject", ty: schema::Type::Struct(<crate::autoscaling::v2::CrossVersionObjectReference as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metric", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_IDENTIFIER_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "current", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_VALUE_STATUS_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "describedObject", ty: schema::Type::Struct(&crate::autoscaling::v2::CROSS_VERSION_OBJECT_REFERENCE_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1243,13 +1264,14 @@ pub struct PodsMetricSource {
     pub target: crate::autoscaling::v2::MetricTarget,
 }
 
-static PODS_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PODS_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodsMetricSource",
     full_name: "io.k8s.api.autoscaling.v2.PodsMetricSource",
     atomic: false,
     fields: &[
-        schema::Field { json: "metric", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricIdentifier as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricTarget as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metric", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_IDENTIFIER_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_TARGET_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1295,13 +1317,14 @@ pub struct PodsMetricStatus {
     pub current: crate::autoscaling::v2::MetricValueStatus,
 }
 
-static PODS_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PODS_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodsMetricStatus",
     full_name: "io.k8s.api.autoscaling.v2.PodsMetricStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "metric", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricIdentifier as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "current", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricValueStatus as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metric", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_IDENTIFIER_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "current", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_VALUE_STATUS_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1347,13 +1370,14 @@ pub struct ResourceMetricSource {
     pub target: crate::autoscaling::v2::MetricTarget,
 }
 
-static RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_METRIC_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceMetricSource",
     full_name: "io.k8s.api.autoscaling.v2.ResourceMetricSource",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "target", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricTarget as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "target", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_TARGET_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1399,13 +1423,14 @@ pub struct ResourceMetricStatus {
     pub current: crate::autoscaling::v2::MetricValueStatus,
 }
 
-static RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_METRIC_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceMetricStatus",
     full_name: "io.k8s.api.autoscaling.v2.ResourceMetricStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "current", ty: schema::Type::Struct(<crate::autoscaling::v2::MetricValueStatus as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "current", ty: schema::Type::Struct(&crate::autoscaling::v2::METRIC_VALUE_STATUS_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 

@@ -2,8 +2,9 @@
 
 //! Types of batch/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CronJob {
@@ -13,14 +14,15 @@ pub struct CronJob {
     pub status: crate::batch::v1::CronJobStatus,
 }
 
-static CRON_JOB_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJob",
     full_name: "io.k8s.api.batch.v1.CronJob",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::batch::v1::CronJobSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::batch::v1::CronJobStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::batch::v1::CRON_JOB_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::batch::v1::CRON_JOB_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -73,16 +75,17 @@ apimachinery::impl_resource!(CronJob, crate::batch::v1::CronJobList, "batch", "v
 pub struct CronJobList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::batch::v1::CronJob>,
+    pub items: am::List<crate::batch::v1::CronJob>,
 }
 
-static CRON_JOB_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJobList",
     full_name: "io.k8s.api.batch.v1.CronJobList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::batch::v1::CronJob as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::batch::v1::CRON_JOB_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -139,7 +142,8 @@ pub struct CronJobSpec {
     pub failed_jobs_history_limit: Option<i32>,
 }
 
-static CRON_JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJobSpec",
     full_name: "io.k8s.api.batch.v1.CronJobSpec",
     atomic: false,
@@ -149,7 +153,7 @@ static CRON_JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "startingDeadlineSeconds", ty: schema::Type::Int64, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "concurrencyPolicy", ty: schema::Type::String, number: 3, omit_empty: true, enum_values: &["Allow", "Forbid", "Replace"], ..schema::Field::BASE },
         schema::Field { json: "suspend", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "jobTemplate", ty: schema::Type::Struct(<crate::batch::v1::JobTemplateSpec as wire::Message>::SCHEMA), number: 5, required: true, ..schema::Field::BASE },
+        schema::Field { json: "jobTemplate", ty: schema::Type::Struct(&crate::batch::v1::JOB_TEMPLATE_SPEC_SCHEMA), number: 5, required: true, ..schema::Field::BASE },
         schema::Field { json: "successfulJobsHistoryLimit", ty: schema::Type::Int32, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "failedJobsHistoryLimit", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -217,17 +221,18 @@ apimachinery::impl_message_field!(CronJobSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CronJobStatus {
-    pub active: List<api_core::core::v1::ObjectReference>,
-    pub last_schedule_time: Option<Time>,
-    pub last_successful_time: Option<Time>,
+    pub active: am::List<api_core::core::v1::ObjectReference>,
+    pub last_schedule_time: Option<am::Time>,
+    pub last_successful_time: Option<am::Time>,
 }
 
-static CRON_JOB_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJobStatus",
     full_name: "io.k8s.api.batch.v1.CronJobStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "active", ty: schema::Type::List(&schema::Type::Struct(<api_core::core::v1::ObjectReference as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "active", ty: schema::Type::List(&schema::Type::Struct(&api_core::core::v1::OBJECT_REFERENCE_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "lastScheduleTime", ty: schema::Type::Time, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "lastSuccessfulTime", ty: schema::Type::Time, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -281,14 +286,15 @@ pub struct Job {
     pub status: crate::batch::v1::JobStatus,
 }
 
-static JOB_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JOB_SCHEMA: schema::Schema = schema::Schema {
     name: "Job",
     full_name: "io.k8s.api.batch.v1.Job",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::batch::v1::JobSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::batch::v1::JobStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::batch::v1::JOB_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::batch::v1::JOB_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -341,13 +347,14 @@ apimachinery::impl_resource!(Job, crate::batch::v1::JobList, "batch", "v1", "Job
 pub struct JobCondition {
     pub type_: String,
     pub status: String,
-    pub last_probe_time: Time,
-    pub last_transition_time: Time,
+    pub last_probe_time: am::Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static JOB_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JOB_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "JobCondition",
     full_name: "io.k8s.api.batch.v1.JobCondition",
     atomic: false,
@@ -417,16 +424,17 @@ apimachinery::impl_message_field!(JobCondition);
 pub struct JobList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::batch::v1::Job>,
+    pub items: am::List<crate::batch::v1::Job>,
 }
 
-static JOB_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JOB_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "JobList",
     full_name: "io.k8s.api.batch.v1.JobList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::batch::v1::Job as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::batch::v1::JOB_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -491,7 +499,8 @@ pub struct JobSpec {
     pub managed_by: Option<String>,
 }
 
-static JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "JobSpec",
     full_name: "io.k8s.api.batch.v1.JobSpec",
     atomic: false,
@@ -499,14 +508,14 @@ static JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "parallelism", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "completions", ty: schema::Type::Int32, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "activeDeadlineSeconds", ty: schema::Type::Int64, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "podFailurePolicy", ty: schema::Type::Struct(<crate::batch::v1::PodFailurePolicy as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "successPolicy", ty: schema::Type::Struct(<crate::batch::v1::SuccessPolicy as wire::Message>::SCHEMA), number: 16, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podFailurePolicy", ty: schema::Type::Struct(&crate::batch::v1::POD_FAILURE_POLICY_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "successPolicy", ty: schema::Type::Struct(&crate::batch::v1::SUCCESS_POLICY_SCHEMA), number: 16, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "backoffLimit", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "backoffLimitPerIndex", ty: schema::Type::Int32, number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "maxFailedIndexes", ty: schema::Type::Int32, number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "manualSelector", ty: schema::Type::Bool, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 6, required: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 6, required: true, ..schema::Field::BASE },
         schema::Field { json: "ttlSecondsAfterFinished", ty: schema::Type::Int32, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "completionMode", ty: schema::Type::String, number: 9, pointer: true, omit_empty: true, enum_values: &["NonIndexed", "Indexed"], ..schema::Field::BASE },
         schema::Field { json: "suspend", ty: schema::Type::Bool, number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -609,9 +618,9 @@ apimachinery::impl_message_field!(JobSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct JobStatus {
-    pub conditions: List<crate::batch::v1::JobCondition>,
-    pub start_time: Option<Time>,
-    pub completion_time: Option<Time>,
+    pub conditions: am::List<crate::batch::v1::JobCondition>,
+    pub start_time: Option<am::Time>,
+    pub completion_time: Option<am::Time>,
     pub active: i32,
     pub succeeded: i32,
     pub failed: i32,
@@ -622,12 +631,13 @@ pub struct JobStatus {
     pub ready: Option<i32>,
 }
 
-static JOB_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JOB_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "JobStatus",
     full_name: "io.k8s.api.batch.v1.JobStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::batch::v1::JobCondition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Atomic), patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::batch::v1::JOB_CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Atomic), patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "startTime", ty: schema::Type::Time, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "completionTime", ty: schema::Type::Time, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "active", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
@@ -636,7 +646,7 @@ static JOB_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "terminating", ty: schema::Type::Int32, number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "completedIndexes", ty: schema::Type::String, number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "failedIndexes", ty: schema::Type::String, number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "uncountedTerminatedPods", ty: schema::Type::Struct(<crate::batch::v1::UncountedTerminatedPods as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "uncountedTerminatedPods", ty: schema::Type::Struct(&crate::batch::v1::UNCOUNTED_TERMINATED_PODS_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "ready", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -719,13 +729,14 @@ pub struct JobTemplateSpec {
     pub spec: crate::batch::v1::JobSpec,
 }
 
-static JOB_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JOB_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "JobTemplateSpec",
     full_name: "io.k8s.api.batch.v1.JobTemplateSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::batch::v1::JobSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::batch::v1::JOB_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -767,15 +778,16 @@ apimachinery::impl_message_field!(JobTemplateSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodFailurePolicy {
-    pub rules: List<crate::batch::v1::PodFailurePolicyRule>,
+    pub rules: am::List<crate::batch::v1::PodFailurePolicyRule>,
 }
 
-static POD_FAILURE_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_FAILURE_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "PodFailurePolicy",
     full_name: "io.k8s.api.batch.v1.PodFailurePolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::batch::v1::PodFailurePolicyRule as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::batch::v1::POD_FAILURE_POLICY_RULE_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -815,10 +827,11 @@ apimachinery::impl_message_field!(PodFailurePolicy);
 pub struct PodFailurePolicyOnExitCodesRequirement {
     pub container_name: Option<String>,
     pub operator: String,
-    pub values: List<i32>,
+    pub values: am::List<i32>,
 }
 
-static POD_FAILURE_POLICY_ON_EXIT_CODES_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_FAILURE_POLICY_ON_EXIT_CODES_REQUIREMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "PodFailurePolicyOnExitCodesRequirement",
     full_name: "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement",
     atomic: false,
@@ -875,7 +888,8 @@ pub struct PodFailurePolicyOnPodConditionsPattern {
     pub status: String,
 }
 
-static POD_FAILURE_POLICY_ON_POD_CONDITIONS_PATTERN_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_FAILURE_POLICY_ON_POD_CONDITIONS_PATTERN_SCHEMA: schema::Schema = schema::Schema {
     name: "PodFailurePolicyOnPodConditionsPattern",
     full_name: "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern",
     atomic: false,
@@ -925,17 +939,18 @@ apimachinery::impl_message_field!(PodFailurePolicyOnPodConditionsPattern);
 pub struct PodFailurePolicyRule {
     pub action: String,
     pub on_exit_codes: Option<Box<crate::batch::v1::PodFailurePolicyOnExitCodesRequirement>>,
-    pub on_pod_conditions: List<crate::batch::v1::PodFailurePolicyOnPodConditionsPattern>,
+    pub on_pod_conditions: am::List<crate::batch::v1::PodFailurePolicyOnPodConditionsPattern>,
 }
 
-static POD_FAILURE_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_FAILURE_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodFailurePolicyRule",
     full_name: "io.k8s.api.batch.v1.PodFailurePolicyRule",
     atomic: false,
     fields: &[
         schema::Field { json: "action", ty: schema::Type::String, number: 1, required: true, enum_values: &["FailJob", "FailIndex", "Ignore", "Count"], ..schema::Field::BASE },
-        schema::Field { json: "onExitCodes", ty: schema::Type::Struct(<crate::batch::v1::PodFailurePolicyOnExitCodesRequirement as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "onPodConditions", ty: schema::Type::List(&schema::Type::Struct(<crate::batch::v1::PodFailurePolicyOnPodConditionsPattern as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "onExitCodes", ty: schema::Type::Struct(&crate::batch::v1::POD_FAILURE_POLICY_ON_EXIT_CODES_REQUIREMENT_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "onPodConditions", ty: schema::Type::List(&schema::Type::Struct(&crate::batch::v1::POD_FAILURE_POLICY_ON_POD_CONDITIONS_PATTERN_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -981,15 +996,16 @@ apimachinery::impl_message_field!(PodFailurePolicyRule);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct SuccessPolicy {
-    pub rules: List<crate::batch::v1::SuccessPolicyRule>,
+    pub rules: am::List<crate::batch::v1::SuccessPolicyRule>,
 }
 
-static SUCCESS_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUCCESS_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "SuccessPolicy",
     full_name: "io.k8s.api.batch.v1.SuccessPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::batch::v1::SuccessPolicyRule as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::batch::v1::SUCCESS_POLICY_RULE_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1031,7 +1047,8 @@ pub struct SuccessPolicyRule {
     pub succeeded_count: Option<i32>,
 }
 
-static SUCCESS_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUCCESS_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "SuccessPolicyRule",
     full_name: "io.k8s.api.batch.v1.SuccessPolicyRule",
     atomic: false,
@@ -1079,11 +1096,12 @@ apimachinery::impl_message_field!(SuccessPolicyRule);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct UncountedTerminatedPods {
-    pub succeeded: List<String>,
-    pub failed: List<String>,
+    pub succeeded: am::List<String>,
+    pub failed: am::List<String>,
 }
 
-static UNCOUNTED_TERMINATED_PODS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static UNCOUNTED_TERMINATED_PODS_SCHEMA: schema::Schema = schema::Schema {
     name: "UncountedTerminatedPods",
     full_name: "io.k8s.api.batch.v1.UncountedTerminatedPods",
     atomic: false,

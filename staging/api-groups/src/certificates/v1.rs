@@ -2,8 +2,9 @@
 
 //! Types of certificates/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CertificateSigningRequest {
@@ -13,14 +14,15 @@ pub struct CertificateSigningRequest {
     pub status: crate::certificates::v1::CertificateSigningRequestStatus,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequest",
     full_name: "io.k8s.api.certificates.v1.CertificateSigningRequest",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::certificates::v1::CertificateSigningRequestSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::certificates::v1::CertificateSigningRequestStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::certificates::v1::CERTIFICATE_SIGNING_REQUEST_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::certificates::v1::CERTIFICATE_SIGNING_REQUEST_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -75,11 +77,12 @@ pub struct CertificateSigningRequestCondition {
     pub status: String,
     pub reason: String,
     pub message: String,
-    pub last_update_time: Time,
-    pub last_transition_time: Time,
+    pub last_update_time: am::Time,
+    pub last_transition_time: am::Time,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestCondition",
     full_name: "io.k8s.api.certificates.v1.CertificateSigningRequestCondition",
     atomic: false,
@@ -149,16 +152,17 @@ apimachinery::impl_message_field!(CertificateSigningRequestCondition);
 pub struct CertificateSigningRequestList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::certificates::v1::CertificateSigningRequest>,
+    pub items: am::List<crate::certificates::v1::CertificateSigningRequest>,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestList",
     full_name: "io.k8s.api.certificates.v1.CertificateSigningRequestList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::certificates::v1::CertificateSigningRequest as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::certificates::v1::CERTIFICATE_SIGNING_REQUEST_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -205,17 +209,18 @@ apimachinery::impl_list!(CertificateSigningRequestList, crate::certificates::v1:
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CertificateSigningRequestSpec {
-    pub request: ByteString,
+    pub request: am::ByteString,
     pub signer_name: String,
     pub expiration_seconds: Option<i32>,
-    pub usages: List<String>,
+    pub usages: am::List<String>,
     pub username: String,
     pub uid: String,
-    pub groups: List<String>,
-    pub extra: Map<wire::StringList>,
+    pub groups: am::List<String>,
+    pub extra: am::Map<wire::StringList>,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestSpec",
     full_name: "io.k8s.api.certificates.v1.CertificateSigningRequestSpec",
     atomic: false,
@@ -293,16 +298,17 @@ apimachinery::impl_message_field!(CertificateSigningRequestSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CertificateSigningRequestStatus {
-    pub conditions: List<crate::certificates::v1::CertificateSigningRequestCondition>,
-    pub certificate: ByteString,
+    pub conditions: am::List<crate::certificates::v1::CertificateSigningRequestCondition>,
+    pub certificate: am::ByteString,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestStatus",
     full_name: "io.k8s.api.certificates.v1.CertificateSigningRequestStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::certificates::v1::CertificateSigningRequestCondition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::certificates::v1::CERTIFICATE_SIGNING_REQUEST_CONDITION_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
         schema::Field { json: "certificate", ty: schema::Type::Bytes, number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };

@@ -2,8 +2,9 @@
 
 //! Types of certificates/v1alpha1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ClusterTrustBundle {
@@ -12,13 +13,14 @@ pub struct ClusterTrustBundle {
     pub spec: crate::certificates::v1alpha1::ClusterTrustBundleSpec,
 }
 
-static CLUSTER_TRUST_BUNDLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_TRUST_BUNDLE_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterTrustBundle",
     full_name: "io.k8s.api.certificates.v1alpha1.ClusterTrustBundle",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::certificates::v1alpha1::ClusterTrustBundleSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::certificates::v1alpha1::CLUSTER_TRUST_BUNDLE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -67,16 +69,17 @@ apimachinery::impl_resource!(ClusterTrustBundle, crate::certificates::v1alpha1::
 pub struct ClusterTrustBundleList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::certificates::v1alpha1::ClusterTrustBundle>,
+    pub items: am::List<crate::certificates::v1alpha1::ClusterTrustBundle>,
 }
 
-static CLUSTER_TRUST_BUNDLE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_TRUST_BUNDLE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterTrustBundleList",
     full_name: "io.k8s.api.certificates.v1alpha1.ClusterTrustBundleList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::certificates::v1alpha1::ClusterTrustBundle as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::certificates::v1alpha1::CLUSTER_TRUST_BUNDLE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -127,7 +130,8 @@ pub struct ClusterTrustBundleSpec {
     pub trust_bundle: String,
 }
 
-static CLUSTER_TRUST_BUNDLE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_TRUST_BUNDLE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterTrustBundleSpec",
     full_name: "io.k8s.api.certificates.v1alpha1.ClusterTrustBundleSpec",
     atomic: false,

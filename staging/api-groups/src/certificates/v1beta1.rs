@@ -2,8 +2,9 @@
 
 //! Types of certificates/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CertificateSigningRequest {
@@ -13,14 +14,15 @@ pub struct CertificateSigningRequest {
     pub status: crate::certificates::v1beta1::CertificateSigningRequestStatus,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequest",
     full_name: "io.k8s.api.certificates.v1beta1.CertificateSigningRequest",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::certificates::v1beta1::CertificateSigningRequestSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::certificates::v1beta1::CertificateSigningRequestStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::certificates::v1beta1::CERTIFICATE_SIGNING_REQUEST_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::certificates::v1beta1::CERTIFICATE_SIGNING_REQUEST_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -75,11 +77,12 @@ pub struct CertificateSigningRequestCondition {
     pub status: String,
     pub reason: String,
     pub message: String,
-    pub last_update_time: Time,
-    pub last_transition_time: Time,
+    pub last_update_time: am::Time,
+    pub last_transition_time: am::Time,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestCondition",
     full_name: "io.k8s.api.certificates.v1beta1.CertificateSigningRequestCondition",
     atomic: false,
@@ -149,16 +152,17 @@ apimachinery::impl_message_field!(CertificateSigningRequestCondition);
 pub struct CertificateSigningRequestList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::certificates::v1beta1::CertificateSigningRequest>,
+    pub items: am::List<crate::certificates::v1beta1::CertificateSigningRequest>,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestList",
     full_name: "io.k8s.api.certificates.v1beta1.CertificateSigningRequestList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::certificates::v1beta1::CertificateSigningRequest as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::certificates::v1beta1::CERTIFICATE_SIGNING_REQUEST_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -205,17 +209,18 @@ apimachinery::impl_list!(CertificateSigningRequestList, crate::certificates::v1b
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CertificateSigningRequestSpec {
-    pub request: ByteString,
+    pub request: am::ByteString,
     pub signer_name: Option<String>,
     pub expiration_seconds: Option<i32>,
-    pub usages: List<String>,
+    pub usages: am::List<String>,
     pub username: String,
     pub uid: String,
-    pub groups: List<String>,
-    pub extra: Map<wire::StringList>,
+    pub groups: am::List<String>,
+    pub extra: am::Map<wire::StringList>,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestSpec",
     full_name: "io.k8s.api.certificates.v1beta1.CertificateSigningRequestSpec",
     atomic: false,
@@ -293,16 +298,17 @@ apimachinery::impl_message_field!(CertificateSigningRequestSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CertificateSigningRequestStatus {
-    pub conditions: List<crate::certificates::v1beta1::CertificateSigningRequestCondition>,
-    pub certificate: ByteString,
+    pub conditions: am::List<crate::certificates::v1beta1::CertificateSigningRequestCondition>,
+    pub certificate: am::ByteString,
 }
 
-static CERTIFICATE_SIGNING_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CERTIFICATE_SIGNING_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "CertificateSigningRequestStatus",
     full_name: "io.k8s.api.certificates.v1beta1.CertificateSigningRequestStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::certificates::v1beta1::CertificateSigningRequestCondition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::certificates::v1beta1::CERTIFICATE_SIGNING_REQUEST_CONDITION_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
         schema::Field { json: "certificate", ty: schema::Type::Bytes, number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -350,13 +356,14 @@ pub struct ClusterTrustBundle {
     pub spec: crate::certificates::v1beta1::ClusterTrustBundleSpec,
 }
 
-static CLUSTER_TRUST_BUNDLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_TRUST_BUNDLE_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterTrustBundle",
     full_name: "io.k8s.api.certificates.v1beta1.ClusterTrustBundle",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::certificates::v1beta1::ClusterTrustBundleSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::certificates::v1beta1::CLUSTER_TRUST_BUNDLE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -405,16 +412,17 @@ apimachinery::impl_resource!(ClusterTrustBundle, crate::certificates::v1beta1::C
 pub struct ClusterTrustBundleList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::certificates::v1beta1::ClusterTrustBundle>,
+    pub items: am::List<crate::certificates::v1beta1::ClusterTrustBundle>,
 }
 
-static CLUSTER_TRUST_BUNDLE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_TRUST_BUNDLE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterTrustBundleList",
     full_name: "io.k8s.api.certificates.v1beta1.ClusterTrustBundleList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::certificates::v1beta1::ClusterTrustBundle as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::certificates::v1beta1::CLUSTER_TRUST_BUNDLE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -465,7 +473,8 @@ pub struct ClusterTrustBundleSpec {
     pub trust_bundle: String,
 }
 
-static CLUSTER_TRUST_BUNDLE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_TRUST_BUNDLE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterTrustBundleSpec",
     full_name: "io.k8s.api.certificates.v1beta1.ClusterTrustBundleSpec",
     atomic: false,
@@ -521,14 +530,15 @@ pub struct PodCertificateRequest {
     pub status: crate::certificates::v1beta1::PodCertificateRequestStatus,
 }
 
-static POD_CERTIFICATE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_CERTIFICATE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "PodCertificateRequest",
     full_name: "io.k8s.api.certificates.v1beta1.PodCertificateRequest",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::certificates::v1beta1::PodCertificateRequestSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::certificates::v1beta1::PodCertificateRequestStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::certificates::v1beta1::POD_CERTIFICATE_REQUEST_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::certificates::v1beta1::POD_CERTIFICATE_REQUEST_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -581,16 +591,17 @@ apimachinery::impl_resource!(PodCertificateRequest, crate::certificates::v1beta1
 pub struct PodCertificateRequestList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::certificates::v1beta1::PodCertificateRequest>,
+    pub items: am::List<crate::certificates::v1beta1::PodCertificateRequest>,
 }
 
-static POD_CERTIFICATE_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_CERTIFICATE_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PodCertificateRequestList",
     full_name: "io.k8s.api.certificates.v1beta1.PodCertificateRequestList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::certificates::v1beta1::PodCertificateRequest as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::certificates::v1beta1::POD_CERTIFICATE_REQUEST_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -645,13 +656,14 @@ pub struct PodCertificateRequestSpec {
     pub node_name: String,
     pub node_uid: String,
     pub max_expiration_seconds: Option<i32>,
-    pub pkix_public_key: ByteString,
-    pub proof_of_possession: ByteString,
-    pub stub_pkcs10_request: ByteString,
-    pub unverified_user_annotations: Map<String>,
+    pub pkix_public_key: am::ByteString,
+    pub proof_of_possession: am::ByteString,
+    pub stub_pkcs10_request: am::ByteString,
+    pub unverified_user_annotations: am::Map<String>,
 }
 
-static POD_CERTIFICATE_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_CERTIFICATE_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PodCertificateRequestSpec",
     full_name: "io.k8s.api.certificates.v1beta1.PodCertificateRequestSpec",
     atomic: false,
@@ -749,19 +761,20 @@ apimachinery::impl_message_field!(PodCertificateRequestSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodCertificateRequestStatus {
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
     pub certificate_chain: String,
-    pub not_before: Option<Time>,
-    pub begin_refresh_at: Option<Time>,
-    pub not_after: Option<Time>,
+    pub not_before: Option<am::Time>,
+    pub begin_refresh_at: Option<am::Time>,
+    pub not_after: Option<am::Time>,
 }
 
-static POD_CERTIFICATE_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_CERTIFICATE_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodCertificateRequestStatus",
     full_name: "io.k8s.api.certificates.v1beta1.PodCertificateRequestStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "certificateChain", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "notBefore", ty: schema::Type::Time, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "beginRefreshAt", ty: schema::Type::Time, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },

@@ -2,8 +2,9 @@
 
 //! Types of coordination/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Lease {
@@ -12,13 +13,14 @@ pub struct Lease {
     pub spec: crate::coordination::v1::LeaseSpec,
 }
 
-static LEASE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_SCHEMA: schema::Schema = schema::Schema {
     name: "Lease",
     full_name: "io.k8s.api.coordination.v1.Lease",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::coordination::v1::LeaseSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::coordination::v1::LEASE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -67,16 +69,17 @@ apimachinery::impl_resource!(Lease, crate::coordination::v1::LeaseList, "coordin
 pub struct LeaseList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::coordination::v1::Lease>,
+    pub items: am::List<crate::coordination::v1::Lease>,
 }
 
-static LEASE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseList",
     full_name: "io.k8s.api.coordination.v1.LeaseList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::coordination::v1::Lease as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::coordination::v1::LEASE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -125,14 +128,15 @@ apimachinery::impl_list!(LeaseList, crate::coordination::v1::Lease);
 pub struct LeaseSpec {
     pub holder_identity: Option<String>,
     pub lease_duration_seconds: Option<i32>,
-    pub acquire_time: Option<MicroTime>,
-    pub renew_time: Option<MicroTime>,
+    pub acquire_time: Option<am::MicroTime>,
+    pub renew_time: Option<am::MicroTime>,
     pub lease_transitions: Option<i32>,
     pub strategy: Option<String>,
     pub preferred_holder: Option<String>,
 }
 
-static LEASE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseSpec",
     full_name: "io.k8s.api.coordination.v1.LeaseSpec",
     atomic: false,

@@ -2,8 +2,9 @@
 
 //! Types of coordination/v1alpha2.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct LeaseCandidate {
@@ -12,13 +13,14 @@ pub struct LeaseCandidate {
     pub spec: crate::coordination::v1alpha2::LeaseCandidateSpec,
 }
 
-static LEASE_CANDIDATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_CANDIDATE_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseCandidate",
     full_name: "io.k8s.api.coordination.v1alpha2.LeaseCandidate",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::coordination::v1alpha2::LeaseCandidateSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::coordination::v1alpha2::LEASE_CANDIDATE_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -67,16 +69,17 @@ apimachinery::impl_resource!(LeaseCandidate, crate::coordination::v1alpha2::Leas
 pub struct LeaseCandidateList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::coordination::v1alpha2::LeaseCandidate>,
+    pub items: am::List<crate::coordination::v1alpha2::LeaseCandidate>,
 }
 
-static LEASE_CANDIDATE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_CANDIDATE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseCandidateList",
     full_name: "io.k8s.api.coordination.v1alpha2.LeaseCandidateList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::coordination::v1alpha2::LeaseCandidate as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::coordination::v1alpha2::LEASE_CANDIDATE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -124,14 +127,15 @@ apimachinery::impl_list!(LeaseCandidateList, crate::coordination::v1alpha2::Leas
 #[derive(Clone, Default, PartialEq)]
 pub struct LeaseCandidateSpec {
     pub lease_name: String,
-    pub ping_time: Option<MicroTime>,
-    pub renew_time: Option<MicroTime>,
+    pub ping_time: Option<am::MicroTime>,
+    pub renew_time: Option<am::MicroTime>,
     pub binary_version: String,
     pub emulation_version: String,
     pub strategy: String,
 }
 
-static LEASE_CANDIDATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_CANDIDATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseCandidateSpec",
     full_name: "io.k8s.api.coordination.v1alpha2.LeaseCandidateSpec",
     atomic: false,

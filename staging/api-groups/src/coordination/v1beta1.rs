@@ -2,8 +2,9 @@
 
 //! Types of coordination/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Lease {
@@ -12,13 +13,14 @@ pub struct Lease {
     pub spec: crate::coordination::v1beta1::LeaseSpec,
 }
 
-static LEASE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_SCHEMA: schema::Schema = schema::Schema {
     name: "Lease",
     full_name: "io.k8s.api.coordination.v1beta1.Lease",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::coordination::v1beta1::LeaseSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::coordination::v1beta1::LEASE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -70,13 +72,14 @@ pub struct LeaseCandidate {
     pub spec: crate::coordination::v1beta1::LeaseCandidateSpec,
 }
 
-static LEASE_CANDIDATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_CANDIDATE_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseCandidate",
     full_name: "io.k8s.api.coordination.v1beta1.LeaseCandidate",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::coordination::v1beta1::LeaseCandidateSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::coordination::v1beta1::LEASE_CANDIDATE_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -125,16 +128,17 @@ apimachinery::impl_resource!(LeaseCandidate, crate::coordination::v1beta1::Lease
 pub struct LeaseCandidateList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::coordination::v1beta1::LeaseCandidate>,
+    pub items: am::List<crate::coordination::v1beta1::LeaseCandidate>,
 }
 
-static LEASE_CANDIDATE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_CANDIDATE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseCandidateList",
     full_name: "io.k8s.api.coordination.v1beta1.LeaseCandidateList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::coordination::v1beta1::LeaseCandidate as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::coordination::v1beta1::LEASE_CANDIDATE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -182,14 +186,15 @@ apimachinery::impl_list!(LeaseCandidateList, crate::coordination::v1beta1::Lease
 #[derive(Clone, Default, PartialEq)]
 pub struct LeaseCandidateSpec {
     pub lease_name: String,
-    pub ping_time: Option<MicroTime>,
-    pub renew_time: Option<MicroTime>,
+    pub ping_time: Option<am::MicroTime>,
+    pub renew_time: Option<am::MicroTime>,
     pub binary_version: String,
     pub emulation_version: String,
     pub strategy: String,
 }
 
-static LEASE_CANDIDATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_CANDIDATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseCandidateSpec",
     full_name: "io.k8s.api.coordination.v1beta1.LeaseCandidateSpec",
     atomic: false,
@@ -259,16 +264,17 @@ apimachinery::impl_message_field!(LeaseCandidateSpec);
 pub struct LeaseList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::coordination::v1beta1::Lease>,
+    pub items: am::List<crate::coordination::v1beta1::Lease>,
 }
 
-static LEASE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseList",
     full_name: "io.k8s.api.coordination.v1beta1.LeaseList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::coordination::v1beta1::Lease as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::coordination::v1beta1::LEASE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -317,14 +323,15 @@ apimachinery::impl_list!(LeaseList, crate::coordination::v1beta1::Lease);
 pub struct LeaseSpec {
     pub holder_identity: Option<String>,
     pub lease_duration_seconds: Option<i32>,
-    pub acquire_time: Option<MicroTime>,
-    pub renew_time: Option<MicroTime>,
+    pub acquire_time: Option<am::MicroTime>,
+    pub renew_time: Option<am::MicroTime>,
     pub lease_transitions: Option<i32>,
     pub strategy: Option<String>,
     pub preferred_holder: Option<String>,
 }
 
-static LEASE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LEASE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "LeaseSpec",
     full_name: "io.k8s.api.coordination.v1beta1.LeaseSpec",
     atomic: false,

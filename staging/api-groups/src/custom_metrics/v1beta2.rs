@@ -2,8 +2,9 @@
 
 //! Types of custom_metrics/v1beta2.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct MetricIdentifier {
@@ -11,13 +12,14 @@ pub struct MetricIdentifier {
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
 }
 
-static METRIC_IDENTIFIER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_IDENTIFIER_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricIdentifier",
     full_name: "io.k8s.metrics.pkg.apis.custom_metrics.v1beta2.MetricIdentifier",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, ..schema::Field::BASE },
     ],
 };
 
@@ -64,7 +66,8 @@ pub struct MetricListOptions {
     pub metric_label_selector: String,
 }
 
-static METRIC_LIST_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_LIST_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricListOptions",
     full_name: "io.k8s.metrics.pkg.apis.custom_metrics.v1beta2.MetricListOptions",
     atomic: false,
@@ -119,18 +122,19 @@ pub struct MetricValue {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub described_object: api_core::core::v1::ObjectReference,
     pub metric: crate::custom_metrics::v1beta2::MetricIdentifier,
-    pub timestamp: Time,
+    pub timestamp: am::Time,
     pub window_seconds: Option<i64>,
-    pub value: Quantity,
+    pub value: am::Quantity,
 }
 
-static METRIC_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricValue",
     full_name: "io.k8s.metrics.pkg.apis.custom_metrics.v1beta2.MetricValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "describedObject", ty: schema::Type::Struct(<api_core::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "metric", ty: schema::Type::Struct(<crate::custom_metrics::v1beta2::MetricIdentifier as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "describedObject", ty: schema::Type::Struct(&api_core::core::v1::OBJECT_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metric", ty: schema::Type::Struct(&crate::custom_metrics::v1beta2::METRIC_IDENTIFIER_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "timestamp", ty: schema::Type::Time, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "windowSeconds", ty: schema::Type::Int64, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "value", ty: schema::Type::Quantity, number: 5, required: true, ..schema::Field::BASE },
@@ -193,16 +197,17 @@ apimachinery::impl_kind!(MetricValue, "custom.metrics.k8s.io", "v1beta2", "Metri
 pub struct MetricValueList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::custom_metrics::v1beta2::MetricValue>,
+    pub items: am::List<crate::custom_metrics::v1beta2::MetricValue>,
 }
 
-static METRIC_VALUE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_VALUE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricValueList",
     full_name: "io.k8s.metrics.pkg.apis.custom_metrics.v1beta2.MetricValueList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::custom_metrics::v1beta2::MetricValue as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::custom_metrics::v1beta2::METRIC_VALUE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 

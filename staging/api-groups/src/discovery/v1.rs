@@ -2,34 +2,36 @@
 
 //! Types of discovery/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Endpoint {
-    pub addresses: List<String>,
+    pub addresses: am::List<String>,
     pub conditions: crate::discovery::v1::EndpointConditions,
     pub hostname: Option<String>,
     pub target_ref: Option<Box<api_core::core::v1::ObjectReference>>,
-    pub deprecated_topology: Map<String>,
+    pub deprecated_topology: am::Map<String>,
     pub node_name: Option<String>,
     pub zone: Option<String>,
     pub hints: Option<Box<crate::discovery::v1::EndpointHints>>,
 }
 
-static ENDPOINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_SCHEMA: schema::Schema = schema::Schema {
     name: "Endpoint",
     full_name: "io.k8s.api.discovery.v1.Endpoint",
     atomic: false,
     fields: &[
         schema::Field { json: "addresses", ty: schema::Type::List(&schema::Type::String), number: 1, required: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::Struct(<crate::discovery::v1::EndpointConditions as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::Struct(&crate::discovery::v1::ENDPOINT_CONDITIONS_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostname", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "targetRef", ty: schema::Type::Struct(<api_core::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "targetRef", ty: schema::Type::Struct(&api_core::core::v1::OBJECT_REFERENCE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "deprecatedTopology", ty: schema::Type::Map(&schema::Type::String), number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "nodeName", ty: schema::Type::String, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "zone", ty: schema::Type::String, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "hints", ty: schema::Type::Struct(<crate::discovery::v1::EndpointHints as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "hints", ty: schema::Type::Struct(&crate::discovery::v1::ENDPOINT_HINTS_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -100,7 +102,8 @@ pub struct EndpointConditions {
     pub terminating: Option<bool>,
 }
 
-static ENDPOINT_CONDITIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_CONDITIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointConditions",
     full_name: "io.k8s.api.discovery.v1.EndpointConditions",
     atomic: false,
@@ -153,17 +156,18 @@ apimachinery::impl_message_field!(EndpointConditions);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct EndpointHints {
-    pub for_zones: List<crate::discovery::v1::ForZone>,
-    pub for_nodes: List<crate::discovery::v1::ForNode>,
+    pub for_zones: am::List<crate::discovery::v1::ForZone>,
+    pub for_nodes: am::List<crate::discovery::v1::ForNode>,
 }
 
-static ENDPOINT_HINTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_HINTS_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointHints",
     full_name: "io.k8s.api.discovery.v1.EndpointHints",
     atomic: false,
     fields: &[
-        schema::Field { json: "forZones", ty: schema::Type::List(&schema::Type::Struct(<crate::discovery::v1::ForZone as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "forNodes", ty: schema::Type::List(&schema::Type::Struct(<crate::discovery::v1::ForNode as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "forZones", ty: schema::Type::List(&schema::Type::Struct(&crate::discovery::v1::FOR_ZONE_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "forNodes", ty: schema::Type::List(&schema::Type::Struct(&crate::discovery::v1::FOR_NODE_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -211,7 +215,8 @@ pub struct EndpointPort {
     pub app_protocol: Option<String>,
 }
 
-static ENDPOINT_PORT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_PORT_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointPort",
     full_name: "io.k8s.api.discovery.v1.EndpointPort",
     atomic: true,
@@ -272,19 +277,20 @@ pub struct EndpointSlice {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub address_type: String,
-    pub endpoints: List<crate::discovery::v1::Endpoint>,
-    pub ports: List<crate::discovery::v1::EndpointPort>,
+    pub endpoints: am::List<crate::discovery::v1::Endpoint>,
+    pub ports: am::List<crate::discovery::v1::EndpointPort>,
 }
 
-static ENDPOINT_SLICE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_SLICE_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointSlice",
     full_name: "io.k8s.api.discovery.v1.EndpointSlice",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "addressType", ty: schema::Type::String, number: 4, required: true, enum_values: &["IPv4", "IPv6", "FQDN"], ..schema::Field::BASE },
-        schema::Field { json: "endpoints", ty: schema::Type::List(&schema::Type::Struct(<crate::discovery::v1::Endpoint as wire::Message>::SCHEMA)), number: 2, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::discovery::v1::EndpointPort as wire::Message>::SCHEMA)), number: 3, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "endpoints", ty: schema::Type::List(&schema::Type::Struct(&crate::discovery::v1::ENDPOINT_SCHEMA)), number: 2, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::discovery::v1::ENDPOINT_PORT_SCHEMA)), number: 3, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -341,16 +347,17 @@ apimachinery::impl_resource!(EndpointSlice, crate::discovery::v1::EndpointSliceL
 pub struct EndpointSliceList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::discovery::v1::EndpointSlice>,
+    pub items: am::List<crate::discovery::v1::EndpointSlice>,
 }
 
-static ENDPOINT_SLICE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ENDPOINT_SLICE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "EndpointSliceList",
     full_name: "io.k8s.api.discovery.v1.EndpointSliceList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::discovery::v1::EndpointSlice as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::discovery::v1::ENDPOINT_SLICE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -400,7 +407,8 @@ pub struct ForNode {
     pub name: String,
 }
 
-static FOR_NODE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FOR_NODE_SCHEMA: schema::Schema = schema::Schema {
     name: "ForNode",
     full_name: "io.k8s.api.discovery.v1.ForNode",
     atomic: false,
@@ -446,7 +454,8 @@ pub struct ForZone {
     pub name: String,
 }
 
-static FOR_ZONE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FOR_ZONE_SCHEMA: schema::Schema = schema::Schema {
     name: "ForZone",
     full_name: "io.k8s.api.discovery.v1.ForZone",
     atomic: false,

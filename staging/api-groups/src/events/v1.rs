@@ -2,14 +2,15 @@
 
 //! Types of events/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Event {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub event_time: MicroTime,
+    pub event_time: am::MicroTime,
     pub series: Option<Box<crate::events::v1::EventSeries>>,
     pub reporting_controller: String,
     pub reporting_instance: String,
@@ -20,28 +21,29 @@ pub struct Event {
     pub note: String,
     pub type_: String,
     pub deprecated_source: api_core::core::v1::EventSource,
-    pub deprecated_first_timestamp: Time,
-    pub deprecated_last_timestamp: Time,
+    pub deprecated_first_timestamp: am::Time,
+    pub deprecated_last_timestamp: am::Time,
     pub deprecated_count: i32,
 }
 
-static EVENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVENT_SCHEMA: schema::Schema = schema::Schema {
     name: "Event",
     full_name: "io.k8s.api.events.v1.Event",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, ..schema::Field::BASE },
         schema::Field { json: "eventTime", ty: schema::Type::MicroTime, number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "series", ty: schema::Type::Struct(<crate::events::v1::EventSeries as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "series", ty: schema::Type::Struct(&crate::events::v1::EVENT_SERIES_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reportingController", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reportingInstance", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "action", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reason", ty: schema::Type::String, number: 7, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "regarding", ty: schema::Type::Struct(<api_core::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 8, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "related", ty: schema::Type::Struct(<api_core::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "regarding", ty: schema::Type::Struct(&api_core::core::v1::OBJECT_REFERENCE_SCHEMA), number: 8, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "related", ty: schema::Type::Struct(&api_core::core::v1::OBJECT_REFERENCE_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "note", ty: schema::Type::String, number: 10, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "type", ty: schema::Type::String, number: 11, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "deprecatedSource", ty: schema::Type::Struct(<api_core::core::v1::EventSource as wire::Message>::SCHEMA), number: 12, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "deprecatedSource", ty: schema::Type::Struct(&api_core::core::v1::EVENT_SOURCE_SCHEMA), number: 12, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "deprecatedFirstTimestamp", ty: schema::Type::Time, number: 13, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "deprecatedLastTimestamp", ty: schema::Type::Time, number: 14, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "deprecatedCount", ty: schema::Type::Int32, number: 15, omit_empty: true, ..schema::Field::BASE },
@@ -145,16 +147,17 @@ apimachinery::impl_resource!(Event, crate::events::v1::EventList, "events.k8s.io
 pub struct EventList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::events::v1::Event>,
+    pub items: am::List<crate::events::v1::Event>,
 }
 
-static EVENT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVENT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "EventList",
     full_name: "io.k8s.api.events.v1.EventList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::events::v1::Event as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::events::v1::EVENT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -202,10 +205,11 @@ apimachinery::impl_list!(EventList, crate::events::v1::Event);
 #[derive(Clone, Default, PartialEq)]
 pub struct EventSeries {
     pub count: i32,
-    pub last_observed_time: MicroTime,
+    pub last_observed_time: am::MicroTime,
 }
 
-static EVENT_SERIES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVENT_SERIES_SCHEMA: schema::Schema = schema::Schema {
     name: "EventSeries",
     full_name: "io.k8s.api.events.v1.EventSeries",
     atomic: false,

@@ -2,20 +2,22 @@
 
 //! Types of external_metrics/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ExternalMetricValue {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metric_name: String,
-    pub metric_labels: Map<String>,
-    pub timestamp: Time,
+    pub metric_labels: am::Map<String>,
+    pub timestamp: am::Time,
     pub window: Option<i64>,
-    pub value: Quantity,
+    pub value: am::Quantity,
 }
 
-static EXTERNAL_METRIC_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXTERNAL_METRIC_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "ExternalMetricValue",
     full_name: "io.k8s.metrics.pkg.apis.external_metrics.v1beta1.ExternalMetricValue",
     atomic: false,
@@ -84,16 +86,17 @@ apimachinery::impl_kind!(ExternalMetricValue, "external.metrics.k8s.io", "v1beta
 pub struct ExternalMetricValueList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::external_metrics::v1beta1::ExternalMetricValue>,
+    pub items: am::List<crate::external_metrics::v1beta1::ExternalMetricValue>,
 }
 
-static EXTERNAL_METRIC_VALUE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXTERNAL_METRIC_VALUE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ExternalMetricValueList",
     full_name: "io.k8s.metrics.pkg.apis.external_metrics.v1beta1.ExternalMetricValueList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::external_metrics::v1beta1::ExternalMetricValue as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::external_metrics::v1beta1::EXTERNAL_METRIC_VALUE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 

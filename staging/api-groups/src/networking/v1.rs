@@ -2,8 +2,9 @@
 
 //! Types of networking/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct HTTPIngressPath {
@@ -12,14 +13,15 @@ pub struct HTTPIngressPath {
     pub backend: crate::networking::v1::IngressBackend,
 }
 
-static HTTP_INGRESS_PATH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_INGRESS_PATH_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPIngressPath",
     full_name: "io.k8s.api.networking.v1.HTTPIngressPath",
     atomic: false,
     fields: &[
         schema::Field { json: "path", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "pathType", ty: schema::Type::String, number: 3, required: true, pointer: true, enum_values: &["Exact", "Prefix", "ImplementationSpecific"], ..schema::Field::BASE },
-        schema::Field { json: "backend", ty: schema::Type::Struct(<crate::networking::v1::IngressBackend as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "backend", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_BACKEND_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -65,15 +67,16 @@ apimachinery::impl_message_field!(HTTPIngressPath);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct HTTPIngressRuleValue {
-    pub paths: List<crate::networking::v1::HTTPIngressPath>,
+    pub paths: am::List<crate::networking::v1::HTTPIngressPath>,
 }
 
-static HTTP_INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPIngressRuleValue",
     full_name: "io.k8s.api.networking.v1.HTTPIngressRuleValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "paths", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::HTTPIngressPath as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "paths", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::HTTP_INGRESS_PATH_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -116,13 +119,14 @@ pub struct IPAddress {
     pub spec: crate::networking::v1::IPAddressSpec,
 }
 
-static IP_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "IPAddress",
     full_name: "io.k8s.api.networking.v1.IPAddress",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1::IPAddressSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1::IP_ADDRESS_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -171,16 +175,17 @@ apimachinery::impl_resource!(IPAddress, crate::networking::v1::IPAddressList, "n
 pub struct IPAddressList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1::IPAddress>,
+    pub items: am::List<crate::networking::v1::IPAddress>,
 }
 
-static IP_ADDRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_ADDRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "IPAddressList",
     full_name: "io.k8s.api.networking.v1.IPAddressList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::IPAddress as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::IP_ADDRESS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -230,12 +235,13 @@ pub struct IPAddressSpec {
     pub parent_ref: Option<Box<crate::networking::v1::ParentReference>>,
 }
 
-static IP_ADDRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_ADDRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "IPAddressSpec",
     full_name: "io.k8s.api.networking.v1.IPAddressSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "parentRef", ty: schema::Type::Struct(<crate::networking::v1::ParentReference as wire::Message>::SCHEMA), number: 1, required: true, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "parentRef", ty: schema::Type::Struct(&crate::networking::v1::PARENT_REFERENCE_SCHEMA), number: 1, required: true, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -274,10 +280,11 @@ apimachinery::impl_message_field!(IPAddressSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct IPBlock {
     pub cidr: String,
-    pub except: List<String>,
+    pub except: am::List<String>,
 }
 
-static IP_BLOCK_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_BLOCK_SCHEMA: schema::Schema = schema::Schema {
     name: "IPBlock",
     full_name: "io.k8s.api.networking.v1.IPBlock",
     atomic: false,
@@ -331,14 +338,15 @@ pub struct Ingress {
     pub status: crate::networking::v1::IngressStatus,
 }
 
-static INGRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "Ingress",
     full_name: "io.k8s.api.networking.v1.Ingress",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1::IngressSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::networking::v1::IngressStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -393,13 +401,14 @@ pub struct IngressBackend {
     pub resource: Option<Box<api_core::core::v1::TypedLocalObjectReference>>,
 }
 
-static INGRESS_BACKEND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_BACKEND_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressBackend",
     full_name: "io.k8s.api.networking.v1.IngressBackend",
     atomic: false,
     fields: &[
-        schema::Field { json: "service", ty: schema::Type::Struct(<crate::networking::v1::IngressServiceBackend as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<api_core::core::v1::TypedLocalObjectReference as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "service", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_SERVICE_BACKEND_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&api_core::core::v1::TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -446,13 +455,14 @@ pub struct IngressClass {
     pub spec: crate::networking::v1::IngressClassSpec,
 }
 
-static INGRESS_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClass",
     full_name: "io.k8s.api.networking.v1.IngressClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1::IngressClassSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_CLASS_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -501,16 +511,17 @@ apimachinery::impl_resource!(IngressClass, crate::networking::v1::IngressClassLi
 pub struct IngressClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1::IngressClass>,
+    pub items: am::List<crate::networking::v1::IngressClass>,
 }
 
-static INGRESS_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClassList",
     full_name: "io.k8s.api.networking.v1.IngressClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::IngressClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::INGRESS_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -564,7 +575,8 @@ pub struct IngressClassParametersReference {
     pub namespace: Option<String>,
 }
 
-static INGRESS_CLASS_PARAMETERS_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_PARAMETERS_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClassParametersReference",
     full_name: "io.k8s.api.networking.v1.IngressClassParametersReference",
     atomic: false,
@@ -631,13 +643,14 @@ pub struct IngressClassSpec {
     pub parameters: Option<Box<crate::networking::v1::IngressClassParametersReference>>,
 }
 
-static INGRESS_CLASS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClassSpec",
     full_name: "io.k8s.api.networking.v1.IngressClassSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "controller", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "parameters", ty: schema::Type::Struct(<crate::networking::v1::IngressClassParametersReference as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "parameters", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_CLASS_PARAMETERS_REFERENCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -681,16 +694,17 @@ apimachinery::impl_message_field!(IngressClassSpec);
 pub struct IngressList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1::Ingress>,
+    pub items: am::List<crate::networking::v1::Ingress>,
 }
 
-static INGRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressList",
     full_name: "io.k8s.api.networking.v1.IngressList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::Ingress as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::INGRESS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -739,17 +753,18 @@ apimachinery::impl_list!(IngressList, crate::networking::v1::Ingress);
 pub struct IngressLoadBalancerIngress {
     pub ip: String,
     pub hostname: String,
-    pub ports: List<crate::networking::v1::IngressPortStatus>,
+    pub ports: am::List<crate::networking::v1::IngressPortStatus>,
 }
 
-static INGRESS_LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressLoadBalancerIngress",
     full_name: "io.k8s.api.networking.v1.IngressLoadBalancerIngress",
     atomic: false,
     fields: &[
         schema::Field { json: "ip", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostname", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::IngressPortStatus as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::INGRESS_PORT_STATUS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -795,15 +810,16 @@ apimachinery::impl_message_field!(IngressLoadBalancerIngress);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressLoadBalancerStatus {
-    pub ingress: List<crate::networking::v1::IngressLoadBalancerIngress>,
+    pub ingress: am::List<crate::networking::v1::IngressLoadBalancerIngress>,
 }
 
-static INGRESS_LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressLoadBalancerStatus",
     full_name: "io.k8s.api.networking.v1.IngressLoadBalancerStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::IngressLoadBalancerIngress as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::INGRESS_LOAD_BALANCER_INGRESS_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -846,7 +862,8 @@ pub struct IngressPortStatus {
     pub error: Option<String>,
 }
 
-static INGRESS_PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressPortStatus",
     full_name: "io.k8s.api.networking.v1.IngressPortStatus",
     atomic: false,
@@ -903,13 +920,14 @@ pub struct IngressRule {
     pub ingress_rule_value: crate::networking::v1::IngressRuleValue,
 }
 
-static INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressRule",
     full_name: "io.k8s.api.networking.v1.IngressRule",
     atomic: false,
     fields: &[
         schema::Field { json: "host", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "IngressRuleValue", ty: schema::Type::Struct(<crate::networking::v1::IngressRuleValue as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "IngressRuleValue", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_RULE_VALUE_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -956,12 +974,13 @@ pub struct IngressRuleValue {
     pub http: Option<Box<crate::networking::v1::HTTPIngressRuleValue>>,
 }
 
-static INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressRuleValue",
     full_name: "io.k8s.api.networking.v1.IngressRuleValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "http", ty: schema::Type::Struct(<crate::networking::v1::HTTPIngressRuleValue as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "http", ty: schema::Type::Struct(&crate::networking::v1::HTTP_INGRESS_RULE_VALUE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1003,13 +1022,14 @@ pub struct IngressServiceBackend {
     pub port: crate::networking::v1::ServiceBackendPort,
 }
 
-static INGRESS_SERVICE_BACKEND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_SERVICE_BACKEND_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressServiceBackend",
     full_name: "io.k8s.api.networking.v1.IngressServiceBackend",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "port", ty: schema::Type::Struct(<crate::networking::v1::ServiceBackendPort as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "port", ty: schema::Type::Struct(&crate::networking::v1::SERVICE_BACKEND_PORT_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1053,19 +1073,20 @@ apimachinery::impl_message_field!(IngressServiceBackend);
 pub struct IngressSpec {
     pub ingress_class_name: Option<String>,
     pub default_backend: Option<Box<crate::networking::v1::IngressBackend>>,
-    pub tls: List<crate::networking::v1::IngressTLS>,
-    pub rules: List<crate::networking::v1::IngressRule>,
+    pub tls: am::List<crate::networking::v1::IngressTLS>,
+    pub rules: am::List<crate::networking::v1::IngressRule>,
 }
 
-static INGRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressSpec",
     full_name: "io.k8s.api.networking.v1.IngressSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "ingressClassName", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "defaultBackend", ty: schema::Type::Struct(<crate::networking::v1::IngressBackend as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tls", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::IngressTLS as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::IngressRule as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "defaultBackend", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_BACKEND_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "tls", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::INGRESS_TLS_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::INGRESS_RULE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1118,12 +1139,13 @@ pub struct IngressStatus {
     pub load_balancer: crate::networking::v1::IngressLoadBalancerStatus,
 }
 
-static INGRESS_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressStatus",
     full_name: "io.k8s.api.networking.v1.IngressStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(<crate::networking::v1::IngressLoadBalancerStatus as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(&crate::networking::v1::INGRESS_LOAD_BALANCER_STATUS_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1161,11 +1183,12 @@ apimachinery::impl_message_field!(IngressStatus);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressTLS {
-    pub hosts: List<String>,
+    pub hosts: am::List<String>,
     pub secret_name: String,
 }
 
-static INGRESS_TLS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_TLS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressTLS",
     full_name: "io.k8s.api.networking.v1.IngressTLS",
     atomic: false,
@@ -1218,13 +1241,14 @@ pub struct NetworkPolicy {
     pub spec: crate::networking::v1::NetworkPolicySpec,
 }
 
-static NETWORK_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicy",
     full_name: "io.k8s.api.networking.v1.NetworkPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1::NetworkPolicySpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1271,17 +1295,18 @@ apimachinery::impl_resource!(NetworkPolicy, crate::networking::v1::NetworkPolicy
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicyEgressRule {
-    pub ports: List<crate::networking::v1::NetworkPolicyPort>,
-    pub to: List<crate::networking::v1::NetworkPolicyPeer>,
+    pub ports: am::List<crate::networking::v1::NetworkPolicyPort>,
+    pub to: am::List<crate::networking::v1::NetworkPolicyPeer>,
 }
 
-static NETWORK_POLICY_EGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_EGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyEgressRule",
     full_name: "io.k8s.api.networking.v1.NetworkPolicyEgressRule",
     atomic: false,
     fields: &[
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::NetworkPolicyPort as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "to", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::NetworkPolicyPeer as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_PORT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "to", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_PEER_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1323,17 +1348,18 @@ apimachinery::impl_message_field!(NetworkPolicyEgressRule);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicyIngressRule {
-    pub ports: List<crate::networking::v1::NetworkPolicyPort>,
-    pub from: List<crate::networking::v1::NetworkPolicyPeer>,
+    pub ports: am::List<crate::networking::v1::NetworkPolicyPort>,
+    pub from: am::List<crate::networking::v1::NetworkPolicyPeer>,
 }
 
-static NETWORK_POLICY_INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyIngressRule",
     full_name: "io.k8s.api.networking.v1.NetworkPolicyIngressRule",
     atomic: false,
     fields: &[
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::NetworkPolicyPort as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "from", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::NetworkPolicyPeer as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_PORT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "from", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_PEER_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1377,16 +1403,17 @@ apimachinery::impl_message_field!(NetworkPolicyIngressRule);
 pub struct NetworkPolicyList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1::NetworkPolicy>,
+    pub items: am::List<crate::networking::v1::NetworkPolicy>,
 }
 
-static NETWORK_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyList",
     full_name: "io.k8s.api.networking.v1.NetworkPolicyList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::NetworkPolicy as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1438,14 +1465,15 @@ pub struct NetworkPolicyPeer {
     pub ip_block: Option<Box<crate::networking::v1::IPBlock>>,
 }
 
-static NETWORK_POLICY_PEER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_PEER_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyPeer",
     full_name: "io.k8s.api.networking.v1.NetworkPolicyPeer",
     atomic: false,
     fields: &[
-        schema::Field { json: "podSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ipBlock", ty: schema::Type::Struct(<crate::networking::v1::IPBlock as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "ipBlock", ty: schema::Type::Struct(&crate::networking::v1::IP_BLOCK_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1492,11 +1520,12 @@ apimachinery::impl_message_field!(NetworkPolicyPeer);
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicyPort {
     pub protocol: Option<String>,
-    pub port: Option<IntOrString>,
+    pub port: Option<am::IntOrString>,
     pub end_port: Option<i32>,
 }
 
-static NETWORK_POLICY_PORT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_PORT_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyPort",
     full_name: "io.k8s.api.networking.v1.NetworkPolicyPort",
     atomic: false,
@@ -1550,19 +1579,20 @@ apimachinery::impl_message_field!(NetworkPolicyPort);
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicySpec {
     pub pod_selector: apimachinery::meta::v1::LabelSelector,
-    pub ingress: List<crate::networking::v1::NetworkPolicyIngressRule>,
-    pub egress: List<crate::networking::v1::NetworkPolicyEgressRule>,
-    pub policy_types: List<String>,
+    pub ingress: am::List<crate::networking::v1::NetworkPolicyIngressRule>,
+    pub egress: am::List<crate::networking::v1::NetworkPolicyEgressRule>,
+    pub policy_types: am::List<String>,
 }
 
-static NETWORK_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicySpec",
     full_name: "io.k8s.api.networking.v1.NetworkPolicySpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "podSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, ..schema::Field::BASE },
-        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::NetworkPolicyIngressRule as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "egress", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::NetworkPolicyEgressRule as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "podSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, ..schema::Field::BASE },
+        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_INGRESS_RULE_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "egress", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::NETWORK_POLICY_EGRESS_RULE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "policyTypes", ty: schema::Type::List(&schema::Type::String), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), enum_values: &["Ingress", "Egress"], ..schema::Field::BASE },
     ],
 };
@@ -1619,7 +1649,8 @@ pub struct ParentReference {
     pub name: String,
 }
 
-static PARENT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARENT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ParentReference",
     full_name: "io.k8s.api.networking.v1.ParentReference",
     atomic: false,
@@ -1681,7 +1712,8 @@ pub struct ServiceBackendPort {
     pub number: i32,
 }
 
-static SERVICE_BACKEND_PORT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_BACKEND_PORT_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceBackendPort",
     full_name: "io.k8s.api.networking.v1.ServiceBackendPort",
     atomic: true,
@@ -1735,14 +1767,15 @@ pub struct ServiceCIDR {
     pub status: crate::networking::v1::ServiceCIDRStatus,
 }
 
-static SERVICE_CIDR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDR",
     full_name: "io.k8s.api.networking.v1.ServiceCIDR",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1::ServiceCIDRSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::networking::v1::ServiceCIDRStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1::SERVICE_CIDR_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::networking::v1::SERVICE_CIDR_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1795,16 +1828,17 @@ apimachinery::impl_resource!(ServiceCIDR, crate::networking::v1::ServiceCIDRList
 pub struct ServiceCIDRList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1::ServiceCIDR>,
+    pub items: am::List<crate::networking::v1::ServiceCIDR>,
 }
 
-static SERVICE_CIDR_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDRList",
     full_name: "io.k8s.api.networking.v1.ServiceCIDRList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1::ServiceCIDR as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1::SERVICE_CIDR_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1851,10 +1885,11 @@ apimachinery::impl_list!(ServiceCIDRList, crate::networking::v1::ServiceCIDR);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ServiceCIDRSpec {
-    pub cidrs: List<String>,
+    pub cidrs: am::List<String>,
 }
 
-static SERVICE_CIDR_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDRSpec",
     full_name: "io.k8s.api.networking.v1.ServiceCIDRSpec",
     atomic: false,
@@ -1897,15 +1932,16 @@ apimachinery::impl_message_field!(ServiceCIDRSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ServiceCIDRStatus {
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static SERVICE_CIDR_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDRStatus",
     full_name: "io.k8s.api.networking.v1.ServiceCIDRStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 

@@ -2,8 +2,9 @@
 
 //! Types of networking/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct HTTPIngressPath {
@@ -12,14 +13,15 @@ pub struct HTTPIngressPath {
     pub backend: crate::networking::v1beta1::IngressBackend,
 }
 
-static HTTP_INGRESS_PATH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_INGRESS_PATH_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPIngressPath",
     full_name: "io.k8s.api.networking.v1beta1.HTTPIngressPath",
     atomic: false,
     fields: &[
         schema::Field { json: "path", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "pathType", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "backend", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressBackend as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "backend", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_BACKEND_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -65,15 +67,16 @@ apimachinery::impl_message_field!(HTTPIngressPath);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct HTTPIngressRuleValue {
-    pub paths: List<crate::networking::v1beta1::HTTPIngressPath>,
+    pub paths: am::List<crate::networking::v1beta1::HTTPIngressPath>,
 }
 
-static HTTP_INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPIngressRuleValue",
     full_name: "io.k8s.api.networking.v1beta1.HTTPIngressRuleValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "paths", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::HTTPIngressPath as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "paths", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::HTTP_INGRESS_PATH_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -116,13 +119,14 @@ pub struct IPAddress {
     pub spec: crate::networking::v1beta1::IPAddressSpec,
 }
 
-static IP_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_ADDRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "IPAddress",
     full_name: "io.k8s.api.networking.v1beta1.IPAddress",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1beta1::IPAddressSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1beta1::IP_ADDRESS_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -171,16 +175,17 @@ apimachinery::impl_resource!(IPAddress, crate::networking::v1beta1::IPAddressLis
 pub struct IPAddressList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1beta1::IPAddress>,
+    pub items: am::List<crate::networking::v1beta1::IPAddress>,
 }
 
-static IP_ADDRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_ADDRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "IPAddressList",
     full_name: "io.k8s.api.networking.v1beta1.IPAddressList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::IPAddress as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::IP_ADDRESS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -230,12 +235,13 @@ pub struct IPAddressSpec {
     pub parent_ref: Option<Box<crate::networking::v1beta1::ParentReference>>,
 }
 
-static IP_ADDRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_ADDRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "IPAddressSpec",
     full_name: "io.k8s.api.networking.v1beta1.IPAddressSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "parentRef", ty: schema::Type::Struct(<crate::networking::v1beta1::ParentReference as wire::Message>::SCHEMA), number: 1, required: true, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "parentRef", ty: schema::Type::Struct(&crate::networking::v1beta1::PARENT_REFERENCE_SCHEMA), number: 1, required: true, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -279,14 +285,15 @@ pub struct Ingress {
     pub status: crate::networking::v1beta1::IngressStatus,
 }
 
-static INGRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "Ingress",
     full_name: "io.k8s.api.networking.v1beta1.Ingress",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -338,18 +345,19 @@ apimachinery::impl_resource!(Ingress, crate::networking::v1beta1::IngressList, "
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressBackend {
     pub service_name: String,
-    pub service_port: IntOrString,
+    pub service_port: am::IntOrString,
     pub resource: Option<Box<api_core::core::v1::TypedLocalObjectReference>>,
 }
 
-static INGRESS_BACKEND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_BACKEND_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressBackend",
     full_name: "io.k8s.api.networking.v1beta1.IngressBackend",
     atomic: false,
     fields: &[
         schema::Field { json: "serviceName", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "servicePort", ty: schema::Type::IntOrString, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<api_core::core::v1::TypedLocalObjectReference as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&api_core::core::v1::TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -400,13 +408,14 @@ pub struct IngressClass {
     pub spec: crate::networking::v1beta1::IngressClassSpec,
 }
 
-static INGRESS_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClass",
     full_name: "io.k8s.api.networking.v1beta1.IngressClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressClassSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_CLASS_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -455,16 +464,17 @@ apimachinery::impl_resource!(IngressClass, crate::networking::v1beta1::IngressCl
 pub struct IngressClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1beta1::IngressClass>,
+    pub items: am::List<crate::networking::v1beta1::IngressClass>,
 }
 
-static INGRESS_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClassList",
     full_name: "io.k8s.api.networking.v1beta1.IngressClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::IngressClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::INGRESS_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -518,7 +528,8 @@ pub struct IngressClassParametersReference {
     pub namespace: Option<String>,
 }
 
-static INGRESS_CLASS_PARAMETERS_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_PARAMETERS_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClassParametersReference",
     full_name: "io.k8s.api.networking.v1beta1.IngressClassParametersReference",
     atomic: false,
@@ -585,13 +596,14 @@ pub struct IngressClassSpec {
     pub parameters: Option<Box<crate::networking::v1beta1::IngressClassParametersReference>>,
 }
 
-static INGRESS_CLASS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_CLASS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressClassSpec",
     full_name: "io.k8s.api.networking.v1beta1.IngressClassSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "controller", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "parameters", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressClassParametersReference as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "parameters", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_CLASS_PARAMETERS_REFERENCE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -635,16 +647,17 @@ apimachinery::impl_message_field!(IngressClassSpec);
 pub struct IngressList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1beta1::Ingress>,
+    pub items: am::List<crate::networking::v1beta1::Ingress>,
 }
 
-static INGRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressList",
     full_name: "io.k8s.api.networking.v1beta1.IngressList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::Ingress as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::INGRESS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -693,17 +706,18 @@ apimachinery::impl_list!(IngressList, crate::networking::v1beta1::Ingress);
 pub struct IngressLoadBalancerIngress {
     pub ip: String,
     pub hostname: String,
-    pub ports: List<crate::networking::v1beta1::IngressPortStatus>,
+    pub ports: am::List<crate::networking::v1beta1::IngressPortStatus>,
 }
 
-static INGRESS_LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressLoadBalancerIngress",
     full_name: "io.k8s.api.networking.v1beta1.IngressLoadBalancerIngress",
     atomic: false,
     fields: &[
         schema::Field { json: "ip", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostname", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::IngressPortStatus as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::INGRESS_PORT_STATUS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -749,15 +763,16 @@ apimachinery::impl_message_field!(IngressLoadBalancerIngress);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressLoadBalancerStatus {
-    pub ingress: List<crate::networking::v1beta1::IngressLoadBalancerIngress>,
+    pub ingress: am::List<crate::networking::v1beta1::IngressLoadBalancerIngress>,
 }
 
-static INGRESS_LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressLoadBalancerStatus",
     full_name: "io.k8s.api.networking.v1beta1.IngressLoadBalancerStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::IngressLoadBalancerIngress as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::INGRESS_LOAD_BALANCER_INGRESS_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -800,7 +815,8 @@ pub struct IngressPortStatus {
     pub error: Option<String>,
 }
 
-static INGRESS_PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressPortStatus",
     full_name: "io.k8s.api.networking.v1beta1.IngressPortStatus",
     atomic: false,
@@ -857,13 +873,14 @@ pub struct IngressRule {
     pub ingress_rule_value: crate::networking::v1beta1::IngressRuleValue,
 }
 
-static INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressRule",
     full_name: "io.k8s.api.networking.v1beta1.IngressRule",
     atomic: false,
     fields: &[
         schema::Field { json: "host", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "IngressRuleValue", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressRuleValue as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "IngressRuleValue", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_RULE_VALUE_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -910,12 +927,13 @@ pub struct IngressRuleValue {
     pub http: Option<Box<crate::networking::v1beta1::HTTPIngressRuleValue>>,
 }
 
-static INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressRuleValue",
     full_name: "io.k8s.api.networking.v1beta1.IngressRuleValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "http", ty: schema::Type::Struct(<crate::networking::v1beta1::HTTPIngressRuleValue as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "http", ty: schema::Type::Struct(&crate::networking::v1beta1::HTTP_INGRESS_RULE_VALUE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -955,19 +973,20 @@ apimachinery::impl_message_field!(IngressRuleValue);
 pub struct IngressSpec {
     pub ingress_class_name: Option<String>,
     pub backend: Option<Box<crate::networking::v1beta1::IngressBackend>>,
-    pub tls: List<crate::networking::v1beta1::IngressTLS>,
-    pub rules: List<crate::networking::v1beta1::IngressRule>,
+    pub tls: am::List<crate::networking::v1beta1::IngressTLS>,
+    pub rules: am::List<crate::networking::v1beta1::IngressRule>,
 }
 
-static INGRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressSpec",
     full_name: "io.k8s.api.networking.v1beta1.IngressSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "ingressClassName", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "backend", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressBackend as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tls", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::IngressTLS as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::IngressRule as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "backend", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_BACKEND_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "tls", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::INGRESS_TLS_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::INGRESS_RULE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1020,12 +1039,13 @@ pub struct IngressStatus {
     pub load_balancer: crate::networking::v1beta1::IngressLoadBalancerStatus,
 }
 
-static INGRESS_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressStatus",
     full_name: "io.k8s.api.networking.v1beta1.IngressStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(<crate::networking::v1beta1::IngressLoadBalancerStatus as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(&crate::networking::v1beta1::INGRESS_LOAD_BALANCER_STATUS_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1063,11 +1083,12 @@ apimachinery::impl_message_field!(IngressStatus);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressTLS {
-    pub hosts: List<String>,
+    pub hosts: am::List<String>,
     pub secret_name: String,
 }
 
-static INGRESS_TLS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_TLS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressTLS",
     full_name: "io.k8s.api.networking.v1beta1.IngressTLS",
     atomic: false,
@@ -1121,7 +1142,8 @@ pub struct ParentReference {
     pub name: String,
 }
 
-static PARENT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PARENT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ParentReference",
     full_name: "io.k8s.api.networking.v1beta1.ParentReference",
     atomic: false,
@@ -1185,14 +1207,15 @@ pub struct ServiceCIDR {
     pub status: crate::networking::v1beta1::ServiceCIDRStatus,
 }
 
-static SERVICE_CIDR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDR",
     full_name: "io.k8s.api.networking.v1beta1.ServiceCIDR",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::networking::v1beta1::ServiceCIDRSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::networking::v1beta1::ServiceCIDRStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::networking::v1beta1::SERVICE_CIDR_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::networking::v1beta1::SERVICE_CIDR_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1245,16 +1268,17 @@ apimachinery::impl_resource!(ServiceCIDR, crate::networking::v1beta1::ServiceCID
 pub struct ServiceCIDRList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::networking::v1beta1::ServiceCIDR>,
+    pub items: am::List<crate::networking::v1beta1::ServiceCIDR>,
 }
 
-static SERVICE_CIDR_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDRList",
     full_name: "io.k8s.api.networking.v1beta1.ServiceCIDRList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::networking::v1beta1::ServiceCIDR as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::networking::v1beta1::SERVICE_CIDR_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1301,10 +1325,11 @@ apimachinery::impl_list!(ServiceCIDRList, crate::networking::v1beta1::ServiceCID
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ServiceCIDRSpec {
-    pub cidrs: List<String>,
+    pub cidrs: am::List<String>,
 }
 
-static SERVICE_CIDR_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDRSpec",
     full_name: "io.k8s.api.networking.v1beta1.ServiceCIDRSpec",
     atomic: false,
@@ -1347,15 +1372,16 @@ apimachinery::impl_message_field!(ServiceCIDRSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ServiceCIDRStatus {
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static SERVICE_CIDR_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_CIDR_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceCIDRStatus",
     full_name: "io.k8s.api.networking.v1beta1.ServiceCIDRStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 

@@ -2,8 +2,9 @@
 
 //! Types of policy/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Eviction {
@@ -12,13 +13,14 @@ pub struct Eviction {
     pub delete_options: Option<Box<apimachinery::meta::v1::DeleteOptions>>,
 }
 
-static EVICTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EVICTION_SCHEMA: schema::Schema = schema::Schema {
     name: "Eviction",
     full_name: "io.k8s.api.policy.v1.Eviction",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "deleteOptions", ty: schema::Type::Struct(<apimachinery::meta::v1::DeleteOptions as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "deleteOptions", ty: schema::Type::Struct(&apimachinery::meta::v1::DELETE_OPTIONS_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -71,14 +73,15 @@ pub struct PodDisruptionBudget {
     pub status: crate::policy::v1::PodDisruptionBudgetStatus,
 }
 
-static POD_DISRUPTION_BUDGET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_DISRUPTION_BUDGET_SCHEMA: schema::Schema = schema::Schema {
     name: "PodDisruptionBudget",
     full_name: "io.k8s.api.policy.v1.PodDisruptionBudget",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::policy::v1::PodDisruptionBudgetSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::policy::v1::PodDisruptionBudgetStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::policy::v1::POD_DISRUPTION_BUDGET_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::policy::v1::POD_DISRUPTION_BUDGET_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -131,16 +134,17 @@ apimachinery::impl_resource!(PodDisruptionBudget, crate::policy::v1::PodDisrupti
 pub struct PodDisruptionBudgetList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::policy::v1::PodDisruptionBudget>,
+    pub items: am::List<crate::policy::v1::PodDisruptionBudget>,
 }
 
-static POD_DISRUPTION_BUDGET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_DISRUPTION_BUDGET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PodDisruptionBudgetList",
     full_name: "io.k8s.api.policy.v1.PodDisruptionBudgetList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::policy::v1::PodDisruptionBudget as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::policy::v1::POD_DISRUPTION_BUDGET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -187,19 +191,20 @@ apimachinery::impl_list!(PodDisruptionBudgetList, crate::policy::v1::PodDisrupti
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodDisruptionBudgetSpec {
-    pub min_available: Option<IntOrString>,
+    pub min_available: Option<am::IntOrString>,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
-    pub max_unavailable: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
     pub unhealthy_pod_eviction_policy: Option<String>,
 }
 
-static POD_DISRUPTION_BUDGET_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_DISRUPTION_BUDGET_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PodDisruptionBudgetSpec",
     full_name: "io.k8s.api.policy.v1.PodDisruptionBudgetSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "minAvailable", ty: schema::Type::IntOrString, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "maxUnavailable", ty: schema::Type::IntOrString, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "unhealthyPodEvictionPolicy", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, enum_values: &["IfHealthyBudget", "AlwaysAllow"], ..schema::Field::BASE },
     ],
@@ -252,15 +257,16 @@ apimachinery::impl_message_field!(PodDisruptionBudgetSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct PodDisruptionBudgetStatus {
     pub observed_generation: i64,
-    pub disrupted_pods: Map<Time>,
+    pub disrupted_pods: am::Map<am::Time>,
     pub disruptions_allowed: i32,
     pub current_healthy: i32,
     pub desired_healthy: i32,
     pub expected_pods: i32,
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static POD_DISRUPTION_BUDGET_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_DISRUPTION_BUDGET_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodDisruptionBudgetStatus",
     full_name: "io.k8s.api.policy.v1.PodDisruptionBudgetStatus",
     atomic: false,
@@ -271,7 +277,7 @@ static POD_DISRUPTION_BUDGET_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "currentHealthy", ty: schema::Type::Int32, number: 4, ..schema::Field::BASE },
         schema::Field { json: "desiredHealthy", ty: schema::Type::Int32, number: 5, ..schema::Field::BASE },
         schema::Field { json: "expectedPods", ty: schema::Type::Int32, number: 6, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 7, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 

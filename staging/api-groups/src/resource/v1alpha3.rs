@@ -2,15 +2,17 @@
 
 //! Types of resource/v1alpha3.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CELDeviceSelector {
     pub expression: String,
 }
 
-static CEL_DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CEL_DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "CELDeviceSelector",
     full_name: "io.k8s.api.resource.v1alpha3.CELDeviceSelector",
     atomic: false,
@@ -56,12 +58,13 @@ pub struct DeviceSelector {
     pub cel: Option<Box<crate::resource::v1alpha3::CELDeviceSelector>>,
 }
 
-static DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceSelector",
     full_name: "io.k8s.api.resource.v1alpha3.DeviceSelector",
     atomic: false,
     fields: &[
-        schema::Field { json: "cel", ty: schema::Type::Struct(<crate::resource::v1alpha3::CELDeviceSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "cel", ty: schema::Type::Struct(&crate::resource::v1alpha3::CEL_DEVICE_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -102,10 +105,11 @@ pub struct DeviceTaint {
     pub key: String,
     pub value: String,
     pub effect: String,
-    pub time_added: Option<Time>,
+    pub time_added: Option<am::Time>,
 }
 
-static DEVICE_TAINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaint",
     full_name: "io.k8s.api.resource.v1alpha3.DeviceTaint",
     atomic: false,
@@ -169,14 +173,15 @@ pub struct DeviceTaintRule {
     pub status: crate::resource::v1alpha3::DeviceTaintRuleStatus,
 }
 
-static DEVICE_TAINT_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRule",
     full_name: "io.k8s.api.resource.v1alpha3.DeviceTaintRule",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1alpha3::DeviceTaintRuleSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::resource::v1alpha3::DeviceTaintRuleStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1alpha3::DEVICE_TAINT_RULE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::resource::v1alpha3::DEVICE_TAINT_RULE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -229,16 +234,17 @@ apimachinery::impl_resource!(DeviceTaintRule, crate::resource::v1alpha3::DeviceT
 pub struct DeviceTaintRuleList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::resource::v1alpha3::DeviceTaintRule>,
+    pub items: am::List<crate::resource::v1alpha3::DeviceTaintRule>,
 }
 
-static DEVICE_TAINT_RULE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRuleList",
     full_name: "io.k8s.api.resource.v1alpha3.DeviceTaintRuleList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1alpha3::DeviceTaintRule as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1alpha3::DEVICE_TAINT_RULE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -289,13 +295,14 @@ pub struct DeviceTaintRuleSpec {
     pub taint: crate::resource::v1alpha3::DeviceTaint,
 }
 
-static DEVICE_TAINT_RULE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRuleSpec",
     full_name: "io.k8s.api.resource.v1alpha3.DeviceTaintRuleSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "deviceSelector", ty: schema::Type::Struct(<crate::resource::v1alpha3::DeviceTaintSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "taint", ty: schema::Type::Struct(<crate::resource::v1alpha3::DeviceTaint as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "deviceSelector", ty: schema::Type::Struct(&crate::resource::v1alpha3::DEVICE_TAINT_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "taint", ty: schema::Type::Struct(&crate::resource::v1alpha3::DEVICE_TAINT_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -337,15 +344,16 @@ apimachinery::impl_message_field!(DeviceTaintRuleSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceTaintRuleStatus {
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static DEVICE_TAINT_RULE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRuleStatus",
     full_name: "io.k8s.api.resource.v1alpha3.DeviceTaintRuleStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -388,7 +396,8 @@ pub struct DeviceTaintSelector {
     pub device: Option<String>,
 }
 
-static DEVICE_TAINT_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintSelector",
     full_name: "io.k8s.api.resource.v1alpha3.DeviceTaintSelector",
     atomic: false,
@@ -453,7 +462,8 @@ pub struct PoolStatus {
     pub validation_error: Option<String>,
 }
 
-static POOL_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POOL_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PoolStatus",
     full_name: "io.k8s.api.resource.v1alpha3.PoolStatus",
     atomic: false,
@@ -547,14 +557,15 @@ pub struct ResourcePoolStatusRequest {
     pub status: Option<Box<crate::resource::v1alpha3::ResourcePoolStatusRequestStatus>>,
 }
 
-static RESOURCE_POOL_STATUS_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_POOL_STATUS_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourcePoolStatusRequest",
     full_name: "io.k8s.api.resource.v1alpha3.ResourcePoolStatusRequest",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1alpha3::ResourcePoolStatusRequestSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::resource::v1alpha3::ResourcePoolStatusRequestStatus as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1alpha3::RESOURCE_POOL_STATUS_REQUEST_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::resource::v1alpha3::RESOURCE_POOL_STATUS_REQUEST_STATUS_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -607,16 +618,17 @@ apimachinery::impl_resource!(ResourcePoolStatusRequest, crate::resource::v1alpha
 pub struct ResourcePoolStatusRequestList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::resource::v1alpha3::ResourcePoolStatusRequest>,
+    pub items: am::List<crate::resource::v1alpha3::ResourcePoolStatusRequest>,
 }
 
-static RESOURCE_POOL_STATUS_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_POOL_STATUS_REQUEST_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourcePoolStatusRequestList",
     full_name: "io.k8s.api.resource.v1alpha3.ResourcePoolStatusRequestList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1alpha3::ResourcePoolStatusRequest as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1alpha3::RESOURCE_POOL_STATUS_REQUEST_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -668,7 +680,8 @@ pub struct ResourcePoolStatusRequestSpec {
     pub limit: Option<i32>,
 }
 
-static RESOURCE_POOL_STATUS_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_POOL_STATUS_REQUEST_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourcePoolStatusRequestSpec",
     full_name: "io.k8s.api.resource.v1alpha3.ResourcePoolStatusRequestSpec",
     atomic: false,
@@ -722,18 +735,19 @@ apimachinery::impl_message_field!(ResourcePoolStatusRequestSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourcePoolStatusRequestStatus {
     pub pool_count: Option<i32>,
-    pub pools: List<crate::resource::v1alpha3::PoolStatus>,
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub pools: am::List<crate::resource::v1alpha3::PoolStatus>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static RESOURCE_POOL_STATUS_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_POOL_STATUS_REQUEST_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourcePoolStatusRequestStatus",
     full_name: "io.k8s.api.resource.v1alpha3.ResourcePoolStatusRequestStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "poolCount", ty: schema::Type::Int32, number: 6, required: true, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "pools", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1alpha3::PoolStatus as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 3, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "pools", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1alpha3::POOL_STATUS_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 3, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 

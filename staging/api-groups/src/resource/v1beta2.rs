@@ -2,8 +2,9 @@
 
 //! Types of resource/v1beta2.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct AllocatedDeviceStatus {
@@ -11,12 +12,13 @@ pub struct AllocatedDeviceStatus {
     pub pool: String,
     pub device: String,
     pub share_id: Option<String>,
-    pub conditions: List<apimachinery::meta::v1::Condition>,
-    pub data: Option<RawJson>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
+    pub data: Option<am::RawJson>,
     pub network_data: Option<Box<crate::resource::v1beta2::NetworkDeviceData>>,
 }
 
-static ALLOCATED_DEVICE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ALLOCATED_DEVICE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "AllocatedDeviceStatus",
     full_name: "io.k8s.api.resource.v1beta2.AllocatedDeviceStatus",
     atomic: false,
@@ -25,9 +27,9 @@ static ALLOCATED_DEVICE_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "pool", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "device", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "shareID", ty: schema::Type::String, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 4, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 4, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
         schema::Field { json: "data", ty: schema::Type::RawJson, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "networkData", ty: schema::Type::Struct(<crate::resource::v1beta2::NetworkDeviceData as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "networkData", ty: schema::Type::Struct(&crate::resource::v1beta2::NETWORK_DEVICE_DATA_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -91,16 +93,17 @@ apimachinery::impl_message_field!(AllocatedDeviceStatus);
 pub struct AllocationResult {
     pub devices: crate::resource::v1beta2::DeviceAllocationResult,
     pub node_selector: Option<Box<api_core::core::v1::NodeSelector>>,
-    pub allocation_timestamp: Option<Time>,
+    pub allocation_timestamp: Option<am::Time>,
 }
 
-static ALLOCATION_RESULT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ALLOCATION_RESULT_SCHEMA: schema::Schema = schema::Schema {
     name: "AllocationResult",
     full_name: "io.k8s.api.resource.v1beta2.AllocationResult",
     atomic: false,
     fields: &[
-        schema::Field { json: "devices", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceAllocationResult as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeSelector", ty: schema::Type::Struct(<api_core::core::v1::NodeSelector as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "devices", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_ALLOCATION_RESULT_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeSelector", ty: schema::Type::Struct(&api_core::core::v1::NODE_SELECTOR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allocationTimestamp", ty: schema::Type::Time, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -150,7 +153,8 @@ pub struct CELDeviceSelector {
     pub expression: String,
 }
 
-static CEL_DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CEL_DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "CELDeviceSelector",
     full_name: "io.k8s.api.resource.v1beta2.CELDeviceSelector",
     atomic: false,
@@ -193,19 +197,20 @@ apimachinery::impl_message_field!(CELDeviceSelector);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CapacityRequestPolicy {
-    pub default: Option<Quantity>,
-    pub valid_values: List<Quantity>,
+    pub default: Option<am::Quantity>,
+    pub valid_values: am::List<am::Quantity>,
     pub valid_range: Option<Box<crate::resource::v1beta2::CapacityRequestPolicyRange>>,
 }
 
-static CAPACITY_REQUEST_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CAPACITY_REQUEST_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "CapacityRequestPolicy",
     full_name: "io.k8s.api.resource.v1beta2.CapacityRequestPolicy",
     atomic: false,
     fields: &[
         schema::Field { json: "default", ty: schema::Type::Quantity, number: 1, pointer: true, ..schema::Field::BASE },
         schema::Field { json: "validValues", ty: schema::Type::List(&schema::Type::Quantity), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "validRange", ty: schema::Type::Struct(<crate::resource::v1beta2::CapacityRequestPolicyRange as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "validRange", ty: schema::Type::Struct(&crate::resource::v1beta2::CAPACITY_REQUEST_POLICY_RANGE_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -251,12 +256,13 @@ apimachinery::impl_message_field!(CapacityRequestPolicy);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CapacityRequestPolicyRange {
-    pub min: Option<Quantity>,
-    pub max: Option<Quantity>,
-    pub step: Option<Quantity>,
+    pub min: Option<am::Quantity>,
+    pub max: Option<am::Quantity>,
+    pub step: Option<am::Quantity>,
 }
 
-static CAPACITY_REQUEST_POLICY_RANGE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CAPACITY_REQUEST_POLICY_RANGE_SCHEMA: schema::Schema = schema::Schema {
     name: "CapacityRequestPolicyRange",
     full_name: "io.k8s.api.resource.v1beta2.CapacityRequestPolicyRange",
     atomic: false,
@@ -309,10 +315,11 @@ apimachinery::impl_message_field!(CapacityRequestPolicyRange);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CapacityRequirements {
-    pub requests: Map<Quantity>,
+    pub requests: am::Map<am::Quantity>,
 }
 
-static CAPACITY_REQUIREMENTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CAPACITY_REQUIREMENTS_SCHEMA: schema::Schema = schema::Schema {
     name: "CapacityRequirements",
     full_name: "io.k8s.api.resource.v1beta2.CapacityRequirements",
     atomic: false,
@@ -355,10 +362,11 @@ apimachinery::impl_message_field!(CapacityRequirements);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Counter {
-    pub value: Quantity,
+    pub value: am::Quantity,
 }
 
-static COUNTER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static COUNTER_SCHEMA: schema::Schema = schema::Schema {
     name: "Counter",
     full_name: "io.k8s.api.resource.v1beta2.Counter",
     atomic: false,
@@ -402,16 +410,17 @@ apimachinery::impl_message_field!(Counter);
 #[derive(Clone, Default, PartialEq)]
 pub struct CounterSet {
     pub name: String,
-    pub counters: Map<crate::resource::v1beta2::Counter>,
+    pub counters: am::Map<crate::resource::v1beta2::Counter>,
 }
 
-static COUNTER_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static COUNTER_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "CounterSet",
     full_name: "io.k8s.api.resource.v1beta2.CounterSet",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "counters", ty: schema::Type::Map(&schema::Type::Struct(<crate::resource::v1beta2::Counter as wire::Message>::SCHEMA)), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "counters", ty: schema::Type::Map(&schema::Type::Struct(&crate::resource::v1beta2::COUNTER_SCHEMA)), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -454,38 +463,39 @@ apimachinery::impl_message_field!(CounterSet);
 #[derive(Clone, Default, PartialEq)]
 pub struct Device {
     pub name: String,
-    pub attributes: Map<crate::resource::v1beta2::DeviceAttribute>,
-    pub capacity: Map<crate::resource::v1beta2::DeviceCapacity>,
-    pub consumes_counters: List<crate::resource::v1beta2::DeviceCounterConsumption>,
+    pub attributes: am::Map<crate::resource::v1beta2::DeviceAttribute>,
+    pub capacity: am::Map<crate::resource::v1beta2::DeviceCapacity>,
+    pub consumes_counters: am::List<crate::resource::v1beta2::DeviceCounterConsumption>,
     pub node_name: Option<String>,
     pub node_selector: Option<Box<api_core::core::v1::NodeSelector>>,
     pub all_nodes: Option<bool>,
-    pub taints: List<crate::resource::v1beta2::DeviceTaint>,
+    pub taints: am::List<crate::resource::v1beta2::DeviceTaint>,
     pub binds_to_node: Option<bool>,
-    pub binding_conditions: List<String>,
-    pub binding_failure_conditions: List<String>,
+    pub binding_conditions: am::List<String>,
+    pub binding_failure_conditions: am::List<String>,
     pub allow_multiple_allocations: Option<bool>,
-    pub node_allocatable_resource_mappings: Map<crate::resource::v1beta2::NodeAllocatableResourceMapping>,
+    pub node_allocatable_resource_mappings: am::Map<crate::resource::v1beta2::NodeAllocatableResourceMapping>,
 }
 
-static DEVICE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_SCHEMA: schema::Schema = schema::Schema {
     name: "Device",
     full_name: "io.k8s.api.resource.v1beta2.Device",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "attributes", ty: schema::Type::Map(&schema::Type::Struct(<crate::resource::v1beta2::DeviceAttribute as wire::Message>::SCHEMA)), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "capacity", ty: schema::Type::Map(&schema::Type::Struct(<crate::resource::v1beta2::DeviceCapacity as wire::Message>::SCHEMA)), number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "consumesCounters", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceCounterConsumption as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "attributes", ty: schema::Type::Map(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_ATTRIBUTE_SCHEMA)), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "capacity", ty: schema::Type::Map(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CAPACITY_SCHEMA)), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "consumesCounters", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_COUNTER_CONSUMPTION_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "nodeName", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeSelector", ty: schema::Type::Struct(<api_core::core::v1::NodeSelector as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeSelector", ty: schema::Type::Struct(&api_core::core::v1::NODE_SELECTOR_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allNodes", ty: schema::Type::Bool, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "taints", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceTaint as wire::Message>::SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "taints", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TAINT_SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "bindsToNode", ty: schema::Type::Bool, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "bindingConditions", ty: schema::Type::List(&schema::Type::String), number: 10, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "bindingFailureConditions", ty: schema::Type::List(&schema::Type::String), number: 11, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "allowMultipleAllocations", ty: schema::Type::Bool, number: 12, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeAllocatableResourceMappings", ty: schema::Type::Map(&schema::Type::Struct(<crate::resource::v1beta2::NodeAllocatableResourceMapping as wire::Message>::SCHEMA)), number: 13, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeAllocatableResourceMappings", ty: schema::Type::Map(&schema::Type::Struct(&crate::resource::v1beta2::NODE_ALLOCATABLE_RESOURCE_MAPPING_SCHEMA)), number: 13, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -572,18 +582,19 @@ apimachinery::impl_message_field!(Device);
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceAllocationConfiguration {
     pub source: String,
-    pub requests: List<String>,
+    pub requests: am::List<String>,
     pub device_configuration: crate::resource::v1beta2::DeviceConfiguration,
 }
 
-static DEVICE_ALLOCATION_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_ALLOCATION_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceAllocationConfiguration",
     full_name: "io.k8s.api.resource.v1beta2.DeviceAllocationConfiguration",
     atomic: false,
     fields: &[
         schema::Field { json: "source", ty: schema::Type::String, number: 1, required: true, enum_values: &["FromClass", "FromClaim"], ..schema::Field::BASE },
         schema::Field { json: "requests", ty: schema::Type::List(&schema::Type::String), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "DeviceConfiguration", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceConfiguration as wire::Message>::SCHEMA), number: 3, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "DeviceConfiguration", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CONFIGURATION_SCHEMA), number: 3, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -631,17 +642,18 @@ apimachinery::impl_message_field!(DeviceAllocationConfiguration);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceAllocationResult {
-    pub results: List<crate::resource::v1beta2::DeviceRequestAllocationResult>,
-    pub config: List<crate::resource::v1beta2::DeviceAllocationConfiguration>,
+    pub results: am::List<crate::resource::v1beta2::DeviceRequestAllocationResult>,
+    pub config: am::List<crate::resource::v1beta2::DeviceAllocationConfiguration>,
 }
 
-static DEVICE_ALLOCATION_RESULT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_ALLOCATION_RESULT_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceAllocationResult",
     full_name: "io.k8s.api.resource.v1beta2.DeviceAllocationResult",
     atomic: false,
     fields: &[
-        schema::Field { json: "results", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceRequestAllocationResult as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "config", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceAllocationConfiguration as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "results", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_REQUEST_ALLOCATION_RESULT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "config", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_ALLOCATION_CONFIGURATION_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -687,13 +699,14 @@ pub struct DeviceAttribute {
     pub bool: Option<bool>,
     pub string: Option<String>,
     pub version: Option<String>,
-    pub ints: List<i64>,
-    pub bools: List<bool>,
-    pub strings: List<String>,
-    pub versions: List<String>,
+    pub ints: am::List<i64>,
+    pub bools: am::List<bool>,
+    pub strings: am::List<String>,
+    pub versions: am::List<String>,
 }
 
-static DEVICE_ATTRIBUTE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_ATTRIBUTE_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceAttribute",
     full_name: "io.k8s.api.resource.v1beta2.DeviceAttribute",
     atomic: false,
@@ -771,17 +784,18 @@ apimachinery::impl_message_field!(DeviceAttribute);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceCapacity {
-    pub value: Quantity,
+    pub value: am::Quantity,
     pub request_policy: Option<Box<crate::resource::v1beta2::CapacityRequestPolicy>>,
 }
 
-static DEVICE_CAPACITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CAPACITY_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceCapacity",
     full_name: "io.k8s.api.resource.v1beta2.DeviceCapacity",
     atomic: false,
     fields: &[
         schema::Field { json: "value", ty: schema::Type::Quantity, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "requestPolicy", ty: schema::Type::Struct(<crate::resource::v1beta2::CapacityRequestPolicy as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "requestPolicy", ty: schema::Type::Struct(&crate::resource::v1beta2::CAPACITY_REQUEST_POLICY_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -823,19 +837,20 @@ apimachinery::impl_message_field!(DeviceCapacity);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceClaim {
-    pub requests: List<crate::resource::v1beta2::DeviceRequest>,
-    pub constraints: List<crate::resource::v1beta2::DeviceConstraint>,
-    pub config: List<crate::resource::v1beta2::DeviceClaimConfiguration>,
+    pub requests: am::List<crate::resource::v1beta2::DeviceRequest>,
+    pub constraints: am::List<crate::resource::v1beta2::DeviceConstraint>,
+    pub config: am::List<crate::resource::v1beta2::DeviceClaimConfiguration>,
 }
 
-static DEVICE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceClaim",
     full_name: "io.k8s.api.resource.v1beta2.DeviceClaim",
     atomic: false,
     fields: &[
-        schema::Field { json: "requests", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceRequest as wire::Message>::SCHEMA)), number: 1, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "constraints", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceConstraint as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "config", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceClaimConfiguration as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "requests", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_REQUEST_SCHEMA)), number: 1, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "constraints", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CONSTRAINT_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "config", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CLAIM_CONFIGURATION_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -881,17 +896,18 @@ apimachinery::impl_message_field!(DeviceClaim);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceClaimConfiguration {
-    pub requests: List<String>,
+    pub requests: am::List<String>,
     pub device_configuration: crate::resource::v1beta2::DeviceConfiguration,
 }
 
-static DEVICE_CLAIM_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CLAIM_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceClaimConfiguration",
     full_name: "io.k8s.api.resource.v1beta2.DeviceClaimConfiguration",
     atomic: false,
     fields: &[
         schema::Field { json: "requests", ty: schema::Type::List(&schema::Type::String), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "DeviceConfiguration", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceConfiguration as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "DeviceConfiguration", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CONFIGURATION_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -940,13 +956,14 @@ pub struct DeviceClass {
     pub spec: crate::resource::v1beta2::DeviceClassSpec,
 }
 
-static DEVICE_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceClass",
     full_name: "io.k8s.api.resource.v1beta2.DeviceClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceClassSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CLASS_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -996,12 +1013,13 @@ pub struct DeviceClassConfiguration {
     pub device_configuration: crate::resource::v1beta2::DeviceConfiguration,
 }
 
-static DEVICE_CLASS_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CLASS_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceClassConfiguration",
     full_name: "io.k8s.api.resource.v1beta2.DeviceClassConfiguration",
     atomic: false,
     fields: &[
-        schema::Field { json: "DeviceConfiguration", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceConfiguration as wire::Message>::SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "DeviceConfiguration", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CONFIGURATION_SCHEMA), number: 1, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1038,16 +1056,17 @@ apimachinery::impl_message_field!(DeviceClassConfiguration);
 pub struct DeviceClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::resource::v1beta2::DeviceClass>,
+    pub items: am::List<crate::resource::v1beta2::DeviceClass>,
 }
 
-static DEVICE_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceClassList",
     full_name: "io.k8s.api.resource.v1beta2.DeviceClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1094,18 +1113,19 @@ apimachinery::impl_list!(DeviceClassList, crate::resource::v1beta2::DeviceClass)
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceClassSpec {
-    pub selectors: List<crate::resource::v1beta2::DeviceSelector>,
-    pub config: List<crate::resource::v1beta2::DeviceClassConfiguration>,
+    pub selectors: am::List<crate::resource::v1beta2::DeviceSelector>,
+    pub config: am::List<crate::resource::v1beta2::DeviceClassConfiguration>,
     pub extended_resource_name: Option<String>,
 }
 
-static DEVICE_CLASS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CLASS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceClassSpec",
     full_name: "io.k8s.api.resource.v1beta2.DeviceClassSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "selectors", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceSelector as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "config", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceClassConfiguration as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "selectors", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_SELECTOR_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "config", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CLASS_CONFIGURATION_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "extendedResourceName", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -1155,12 +1175,13 @@ pub struct DeviceConfiguration {
     pub opaque: Option<Box<crate::resource::v1beta2::OpaqueDeviceConfiguration>>,
 }
 
-static DEVICE_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceConfiguration",
     full_name: "io.k8s.api.resource.v1beta2.DeviceConfiguration",
     atomic: false,
     fields: &[
-        schema::Field { json: "opaque", ty: schema::Type::Struct(<crate::resource::v1beta2::OpaqueDeviceConfiguration as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "opaque", ty: schema::Type::Struct(&crate::resource::v1beta2::OPAQUE_DEVICE_CONFIGURATION_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1198,12 +1219,13 @@ apimachinery::impl_message_field!(DeviceConfiguration);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceConstraint {
-    pub requests: List<String>,
+    pub requests: am::List<String>,
     pub match_attribute: Option<String>,
     pub distinct_attribute: Option<String>,
 }
 
-static DEVICE_CONSTRAINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_CONSTRAINT_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceConstraint",
     full_name: "io.k8s.api.resource.v1beta2.DeviceConstraint",
     atomic: false,
@@ -1257,16 +1279,17 @@ apimachinery::impl_message_field!(DeviceConstraint);
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceCounterConsumption {
     pub counter_set: String,
-    pub counters: Map<crate::resource::v1beta2::Counter>,
+    pub counters: am::Map<crate::resource::v1beta2::Counter>,
 }
 
-static DEVICE_COUNTER_CONSUMPTION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_COUNTER_CONSUMPTION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceCounterConsumption",
     full_name: "io.k8s.api.resource.v1beta2.DeviceCounterConsumption",
     atomic: false,
     fields: &[
         schema::Field { json: "counterSet", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "counters", ty: schema::Type::Map(&schema::Type::Struct(<crate::resource::v1beta2::Counter as wire::Message>::SCHEMA)), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "counters", ty: schema::Type::Map(&schema::Type::Struct(&crate::resource::v1beta2::COUNTER_SCHEMA)), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1310,17 +1333,18 @@ apimachinery::impl_message_field!(DeviceCounterConsumption);
 pub struct DeviceRequest {
     pub name: String,
     pub exactly: Option<Box<crate::resource::v1beta2::ExactDeviceRequest>>,
-    pub first_available: List<crate::resource::v1beta2::DeviceSubRequest>,
+    pub first_available: am::List<crate::resource::v1beta2::DeviceSubRequest>,
 }
 
-static DEVICE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceRequest",
     full_name: "io.k8s.api.resource.v1beta2.DeviceRequest",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "exactly", ty: schema::Type::Struct(<crate::resource::v1beta2::ExactDeviceRequest as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "firstAvailable", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceSubRequest as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "exactly", ty: schema::Type::Struct(&crate::resource::v1beta2::EXACT_DEVICE_REQUEST_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "firstAvailable", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_SUB_REQUEST_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1371,14 +1395,15 @@ pub struct DeviceRequestAllocationResult {
     pub pool: String,
     pub device: String,
     pub admin_access: Option<bool>,
-    pub tolerations: List<crate::resource::v1beta2::DeviceToleration>,
-    pub binding_conditions: List<String>,
-    pub binding_failure_conditions: List<String>,
+    pub tolerations: am::List<crate::resource::v1beta2::DeviceToleration>,
+    pub binding_conditions: am::List<String>,
+    pub binding_failure_conditions: am::List<String>,
     pub share_id: Option<String>,
-    pub consumed_capacity: Map<Quantity>,
+    pub consumed_capacity: am::Map<am::Quantity>,
 }
 
-static DEVICE_REQUEST_ALLOCATION_RESULT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_REQUEST_ALLOCATION_RESULT_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceRequestAllocationResult",
     full_name: "io.k8s.api.resource.v1beta2.DeviceRequestAllocationResult",
     atomic: false,
@@ -1388,7 +1413,7 @@ static DEVICE_REQUEST_ALLOCATION_RESULT_SCHEMA: schema::Schema = schema::Schema 
         schema::Field { json: "pool", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "device", ty: schema::Type::String, number: 4, required: true, ..schema::Field::BASE },
         schema::Field { json: "adminAccess", ty: schema::Type::Bool, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceToleration as wire::Message>::SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TOLERATION_SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "bindingConditions", ty: schema::Type::List(&schema::Type::String), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "bindingFailureConditions", ty: schema::Type::List(&schema::Type::String), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "shareID", ty: schema::Type::String, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -1469,12 +1494,13 @@ pub struct DeviceSelector {
     pub cel: Option<Box<crate::resource::v1beta2::CELDeviceSelector>>,
 }
 
-static DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceSelector",
     full_name: "io.k8s.api.resource.v1beta2.DeviceSelector",
     atomic: false,
     fields: &[
-        schema::Field { json: "cel", ty: schema::Type::Struct(<crate::resource::v1beta2::CELDeviceSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "cel", ty: schema::Type::Struct(&crate::resource::v1beta2::CEL_DEVICE_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1514,25 +1540,26 @@ apimachinery::impl_message_field!(DeviceSelector);
 pub struct DeviceSubRequest {
     pub name: String,
     pub device_class_name: String,
-    pub selectors: List<crate::resource::v1beta2::DeviceSelector>,
+    pub selectors: am::List<crate::resource::v1beta2::DeviceSelector>,
     pub allocation_mode: String,
     pub count: i64,
-    pub tolerations: List<crate::resource::v1beta2::DeviceToleration>,
+    pub tolerations: am::List<crate::resource::v1beta2::DeviceToleration>,
     pub capacity: Option<Box<crate::resource::v1beta2::CapacityRequirements>>,
 }
 
-static DEVICE_SUB_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_SUB_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceSubRequest",
     full_name: "io.k8s.api.resource.v1beta2.DeviceSubRequest",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "deviceClassName", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selectors", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceSelector as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "selectors", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_SELECTOR_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "allocationMode", ty: schema::Type::String, number: 4, omit_empty: true, enum_values: &["ExactCount", "All"], ..schema::Field::BASE },
         schema::Field { json: "count", ty: schema::Type::Int64, number: 5, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceToleration as wire::Message>::SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "capacity", ty: schema::Type::Struct(<crate::resource::v1beta2::CapacityRequirements as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TOLERATION_SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "capacity", ty: schema::Type::Struct(&crate::resource::v1beta2::CAPACITY_REQUIREMENTS_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1597,10 +1624,11 @@ pub struct DeviceTaint {
     pub key: String,
     pub value: String,
     pub effect: String,
-    pub time_added: Option<Time>,
+    pub time_added: Option<am::Time>,
 }
 
-static DEVICE_TAINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaint",
     full_name: "io.k8s.api.resource.v1beta2.DeviceTaint",
     atomic: false,
@@ -1664,14 +1692,15 @@ pub struct DeviceTaintRule {
     pub status: crate::resource::v1beta2::DeviceTaintRuleStatus,
 }
 
-static DEVICE_TAINT_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRule",
     full_name: "io.k8s.api.resource.v1beta2.DeviceTaintRule",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceTaintRuleSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceTaintRuleStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TAINT_RULE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TAINT_RULE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1724,16 +1753,17 @@ apimachinery::impl_resource!(DeviceTaintRule, crate::resource::v1beta2::DeviceTa
 pub struct DeviceTaintRuleList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::resource::v1beta2::DeviceTaintRule>,
+    pub items: am::List<crate::resource::v1beta2::DeviceTaintRule>,
 }
 
-static DEVICE_TAINT_RULE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRuleList",
     full_name: "io.k8s.api.resource.v1beta2.DeviceTaintRuleList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceTaintRule as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TAINT_RULE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1784,13 +1814,14 @@ pub struct DeviceTaintRuleSpec {
     pub taint: crate::resource::v1beta2::DeviceTaint,
 }
 
-static DEVICE_TAINT_RULE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRuleSpec",
     full_name: "io.k8s.api.resource.v1beta2.DeviceTaintRuleSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "deviceSelector", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceTaintSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "taint", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceTaint as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "deviceSelector", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TAINT_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "taint", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TAINT_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1832,15 +1863,16 @@ apimachinery::impl_message_field!(DeviceTaintRuleSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DeviceTaintRuleStatus {
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
 }
 
-static DEVICE_TAINT_RULE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_RULE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintRuleStatus",
     full_name: "io.k8s.api.resource.v1beta2.DeviceTaintRuleStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -1883,7 +1915,8 @@ pub struct DeviceTaintSelector {
     pub device: Option<String>,
 }
 
-static DEVICE_TAINT_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TAINT_SELECTOR_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceTaintSelector",
     full_name: "io.k8s.api.resource.v1beta2.DeviceTaintSelector",
     atomic: false,
@@ -1943,7 +1976,8 @@ pub struct DeviceToleration {
     pub toleration_seconds: Option<i64>,
 }
 
-static DEVICE_TOLERATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEVICE_TOLERATION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeviceToleration",
     full_name: "io.k8s.api.resource.v1beta2.DeviceToleration",
     atomic: false,
@@ -2007,26 +2041,27 @@ apimachinery::impl_message_field!(DeviceToleration);
 #[derive(Clone, Default, PartialEq)]
 pub struct ExactDeviceRequest {
     pub device_class_name: String,
-    pub selectors: List<crate::resource::v1beta2::DeviceSelector>,
+    pub selectors: am::List<crate::resource::v1beta2::DeviceSelector>,
     pub allocation_mode: String,
     pub count: i64,
     pub admin_access: Option<bool>,
-    pub tolerations: List<crate::resource::v1beta2::DeviceToleration>,
+    pub tolerations: am::List<crate::resource::v1beta2::DeviceToleration>,
     pub capacity: Option<Box<crate::resource::v1beta2::CapacityRequirements>>,
 }
 
-static EXACT_DEVICE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXACT_DEVICE_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "ExactDeviceRequest",
     full_name: "io.k8s.api.resource.v1beta2.ExactDeviceRequest",
     atomic: false,
     fields: &[
         schema::Field { json: "deviceClassName", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selectors", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceSelector as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "selectors", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_SELECTOR_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "allocationMode", ty: schema::Type::String, number: 3, omit_empty: true, enum_values: &["ExactCount", "All"], ..schema::Field::BASE },
         schema::Field { json: "count", ty: schema::Type::Int64, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "adminAccess", ty: schema::Type::Bool, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::DeviceToleration as wire::Message>::SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "capacity", ty: schema::Type::Struct(<crate::resource::v1beta2::CapacityRequirements as wire::Message>::SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_TOLERATION_SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "capacity", ty: schema::Type::Struct(&crate::resource::v1beta2::CAPACITY_REQUIREMENTS_SCHEMA), number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2089,11 +2124,12 @@ apimachinery::impl_message_field!(ExactDeviceRequest);
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkDeviceData {
     pub interface_name: String,
-    pub ips: List<String>,
+    pub ips: am::List<String>,
     pub hardware_address: String,
 }
 
-static NETWORK_DEVICE_DATA_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_DEVICE_DATA_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkDeviceData",
     full_name: "io.k8s.api.resource.v1beta2.NetworkDeviceData",
     atomic: false,
@@ -2147,10 +2183,11 @@ apimachinery::impl_message_field!(NetworkDeviceData);
 #[derive(Clone, Default, PartialEq)]
 pub struct NodeAllocatableResourceMapping {
     pub capacity_key: Option<String>,
-    pub allocation_multiplier: Option<Quantity>,
+    pub allocation_multiplier: Option<am::Quantity>,
 }
 
-static NODE_ALLOCATABLE_RESOURCE_MAPPING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_ALLOCATABLE_RESOURCE_MAPPING_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeAllocatableResourceMapping",
     full_name: "io.k8s.api.resource.v1beta2.NodeAllocatableResourceMapping",
     atomic: false,
@@ -2199,10 +2236,11 @@ apimachinery::impl_message_field!(NodeAllocatableResourceMapping);
 #[derive(Clone, Default, PartialEq)]
 pub struct OpaqueDeviceConfiguration {
     pub driver: String,
-    pub parameters: RawJson,
+    pub parameters: am::RawJson,
 }
 
-static OPAQUE_DEVICE_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OPAQUE_DEVICE_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "OpaqueDeviceConfiguration",
     full_name: "io.k8s.api.resource.v1beta2.OpaqueDeviceConfiguration",
     atomic: false,
@@ -2256,14 +2294,15 @@ pub struct ResourceClaim {
     pub status: crate::resource::v1beta2::ResourceClaimStatus,
 }
 
-static RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaim",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaim",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1beta2::ResourceClaimSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::resource::v1beta2::ResourceClaimStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_CLAIM_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_CLAIM_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2320,7 +2359,8 @@ pub struct ResourceClaimConsumerReference {
     pub uid: String,
 }
 
-static RESOURCE_CLAIM_CONSUMER_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_CONSUMER_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaimConsumerReference",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaimConsumerReference",
     atomic: false,
@@ -2380,16 +2420,17 @@ apimachinery::impl_message_field!(ResourceClaimConsumerReference);
 pub struct ResourceClaimList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::resource::v1beta2::ResourceClaim>,
+    pub items: am::List<crate::resource::v1beta2::ResourceClaim>,
 }
 
-static RESOURCE_CLAIM_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaimList",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaimList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::ResourceClaim as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_CLAIM_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2439,12 +2480,13 @@ pub struct ResourceClaimSpec {
     pub devices: crate::resource::v1beta2::DeviceClaim,
 }
 
-static RESOURCE_CLAIM_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaimSpec",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaimSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "devices", ty: schema::Type::Struct(<crate::resource::v1beta2::DeviceClaim as wire::Message>::SCHEMA), number: 1, ..schema::Field::BASE },
+        schema::Field { json: "devices", ty: schema::Type::Struct(&crate::resource::v1beta2::DEVICE_CLAIM_SCHEMA), number: 1, ..schema::Field::BASE },
     ],
 };
 
@@ -2483,18 +2525,19 @@ apimachinery::impl_message_field!(ResourceClaimSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourceClaimStatus {
     pub allocation: Option<Box<crate::resource::v1beta2::AllocationResult>>,
-    pub reserved_for: List<crate::resource::v1beta2::ResourceClaimConsumerReference>,
-    pub devices: List<crate::resource::v1beta2::AllocatedDeviceStatus>,
+    pub reserved_for: am::List<crate::resource::v1beta2::ResourceClaimConsumerReference>,
+    pub devices: am::List<crate::resource::v1beta2::AllocatedDeviceStatus>,
 }
 
-static RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaimStatus",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaimStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "allocation", ty: schema::Type::Struct(<crate::resource::v1beta2::AllocationResult as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "reservedFor", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::ResourceClaimConsumerReference as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["uid"], patch_merge_key: "uid", ..schema::Field::BASE },
-        schema::Field { json: "devices", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::AllocatedDeviceStatus as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["driver","device","pool","shareID"], ..schema::Field::BASE },
+        schema::Field { json: "allocation", ty: schema::Type::Struct(&crate::resource::v1beta2::ALLOCATION_RESULT_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "reservedFor", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_CLAIM_CONSUMER_REFERENCE_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["uid"], patch_merge_key: "uid", ..schema::Field::BASE },
+        schema::Field { json: "devices", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::ALLOCATED_DEVICE_STATUS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["driver","device","pool","shareID"], ..schema::Field::BASE },
     ],
 };
 
@@ -2545,13 +2588,14 @@ pub struct ResourceClaimTemplate {
     pub spec: crate::resource::v1beta2::ResourceClaimTemplateSpec,
 }
 
-static RESOURCE_CLAIM_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaimTemplate",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaimTemplate",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1beta2::ResourceClaimTemplateSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_CLAIM_TEMPLATE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2600,16 +2644,17 @@ apimachinery::impl_resource!(ResourceClaimTemplate, crate::resource::v1beta2::Re
 pub struct ResourceClaimTemplateList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::resource::v1beta2::ResourceClaimTemplate>,
+    pub items: am::List<crate::resource::v1beta2::ResourceClaimTemplate>,
 }
 
-static RESOURCE_CLAIM_TEMPLATE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_TEMPLATE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaimTemplateList",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaimTemplateList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::ResourceClaimTemplate as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_CLAIM_TEMPLATE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2660,13 +2705,14 @@ pub struct ResourceClaimTemplateSpec {
     pub spec: crate::resource::v1beta2::ResourceClaimSpec,
 }
 
-static RESOURCE_CLAIM_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_CLAIM_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceClaimTemplateSpec",
     full_name: "io.k8s.api.resource.v1beta2.ResourceClaimTemplateSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1beta2::ResourceClaimSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_CLAIM_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2713,7 +2759,8 @@ pub struct ResourcePool {
     pub resource_slice_count: i64,
 }
 
-static RESOURCE_POOL_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_POOL_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourcePool",
     full_name: "io.k8s.api.resource.v1beta2.ResourcePool",
     atomic: false,
@@ -2771,13 +2818,14 @@ pub struct ResourceSlice {
     pub spec: crate::resource::v1beta2::ResourceSliceSpec,
 }
 
-static RESOURCE_SLICE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_SLICE_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceSlice",
     full_name: "io.k8s.api.resource.v1beta2.ResourceSlice",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::resource::v1beta2::ResourceSliceSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_SLICE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2826,16 +2874,17 @@ apimachinery::impl_resource!(ResourceSlice, crate::resource::v1beta2::ResourceSl
 pub struct ResourceSliceList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::resource::v1beta2::ResourceSlice>,
+    pub items: am::List<crate::resource::v1beta2::ResourceSlice>,
 }
 
-static RESOURCE_SLICE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_SLICE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceSliceList",
     full_name: "io.k8s.api.resource.v1beta2.ResourceSliceList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::ResourceSlice as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_SLICE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2887,24 +2936,25 @@ pub struct ResourceSliceSpec {
     pub node_name: Option<String>,
     pub node_selector: Option<Box<api_core::core::v1::NodeSelector>>,
     pub all_nodes: Option<bool>,
-    pub devices: List<crate::resource::v1beta2::Device>,
+    pub devices: am::List<crate::resource::v1beta2::Device>,
     pub per_device_node_selection: Option<bool>,
-    pub shared_counters: List<crate::resource::v1beta2::CounterSet>,
+    pub shared_counters: am::List<crate::resource::v1beta2::CounterSet>,
 }
 
-static RESOURCE_SLICE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_SLICE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceSliceSpec",
     full_name: "io.k8s.api.resource.v1beta2.ResourceSliceSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "driver", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "pool", ty: schema::Type::Struct(<crate::resource::v1beta2::ResourcePool as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "pool", ty: schema::Type::Struct(&crate::resource::v1beta2::RESOURCE_POOL_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "nodeName", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeSelector", ty: schema::Type::Struct(<api_core::core::v1::NodeSelector as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeSelector", ty: schema::Type::Struct(&api_core::core::v1::NODE_SELECTOR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "allNodes", ty: schema::Type::Bool, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "devices", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::Device as wire::Message>::SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "devices", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::DEVICE_SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "perDeviceNodeSelection", ty: schema::Type::Bool, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "sharedCounters", ty: schema::Type::List(&schema::Type::Struct(<crate::resource::v1beta2::CounterSet as wire::Message>::SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "sharedCounters", ty: schema::Type::List(&schema::Type::Struct(&crate::resource::v1beta2::COUNTER_SET_SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 

@@ -2,8 +2,9 @@
 
 //! Types of scheduling/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PriorityClass {
@@ -15,12 +16,13 @@ pub struct PriorityClass {
     pub preemption_policy: Option<String>,
 }
 
-static PRIORITY_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityClass",
     full_name: "io.k8s.api.scheduling.v1.PriorityClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "value", ty: schema::Type::Int32, number: 2, ..schema::Field::BASE },
         schema::Field { json: "globalDefault", ty: schema::Type::Bool, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "description", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
@@ -85,16 +87,17 @@ apimachinery::impl_resource!(PriorityClass, crate::scheduling::v1::PriorityClass
 pub struct PriorityClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::scheduling::v1::PriorityClass>,
+    pub items: am::List<crate::scheduling::v1::PriorityClass>,
 }
 
-static PRIORITY_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityClassList",
     full_name: "io.k8s.api.scheduling.v1.PriorityClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1::PriorityClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1::PRIORITY_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 

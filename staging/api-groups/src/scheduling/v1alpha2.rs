@@ -2,14 +2,16 @@
 
 //! Types of scheduling/v1alpha2.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct BasicSchedulingPolicy {
 }
 
-static BASIC_SCHEDULING_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static BASIC_SCHEDULING_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "BasicSchedulingPolicy",
     full_name: "io.k8s.api.scheduling.v1alpha2.BasicSchedulingPolicy",
     atomic: false,
@@ -42,7 +44,8 @@ pub struct GangSchedulingPolicy {
     pub min_count: i32,
 }
 
-static GANG_SCHEDULING_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GANG_SCHEDULING_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "GangSchedulingPolicy",
     full_name: "io.k8s.api.scheduling.v1alpha2.GangSchedulingPolicy",
     atomic: false,
@@ -91,14 +94,15 @@ pub struct PodGroup {
     pub status: crate::scheduling::v1alpha2::PodGroupStatus,
 }
 
-static POD_GROUP_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroup",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroup",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -151,16 +155,17 @@ apimachinery::impl_resource!(PodGroup, crate::scheduling::v1alpha2::PodGroupList
 pub struct PodGroupList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::scheduling::v1alpha2::PodGroup>,
+    pub items: am::List<crate::scheduling::v1alpha2::PodGroup>,
 }
 
-static POD_GROUP_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupList",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroup as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -212,7 +217,8 @@ pub struct PodGroupResourceClaim {
     pub resource_claim_template_name: Option<String>,
 }
 
-static POD_GROUP_RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_RESOURCE_CLAIM_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupResourceClaim",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupResourceClaim",
     atomic: false,
@@ -269,7 +275,8 @@ pub struct PodGroupResourceClaimStatus {
     pub resource_claim_name: Option<String>,
 }
 
-static POD_GROUP_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_RESOURCE_CLAIM_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupResourceClaimStatus",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupResourceClaimStatus",
     atomic: false,
@@ -317,15 +324,16 @@ apimachinery::impl_message_field!(PodGroupResourceClaimStatus);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodGroupSchedulingConstraints {
-    pub topology: List<crate::scheduling::v1alpha2::TopologyConstraint>,
+    pub topology: am::List<crate::scheduling::v1alpha2::TopologyConstraint>,
 }
 
-static POD_GROUP_SCHEDULING_CONSTRAINTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_SCHEDULING_CONSTRAINTS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupSchedulingConstraints",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupSchedulingConstraints",
     atomic: false,
     fields: &[
-        schema::Field { json: "topology", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1alpha2::TopologyConstraint as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "topology", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1alpha2::TOPOLOGY_CONSTRAINT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -367,13 +375,14 @@ pub struct PodGroupSchedulingPolicy {
     pub gang: Option<Box<crate::scheduling::v1alpha2::GangSchedulingPolicy>>,
 }
 
-static POD_GROUP_SCHEDULING_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_SCHEDULING_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupSchedulingPolicy",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupSchedulingPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "basic", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::BasicSchedulingPolicy as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "gang", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::GangSchedulingPolicy as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "basic", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::BASIC_SCHEDULING_POLICY_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "gang", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::GANG_SCHEDULING_POLICY_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -418,21 +427,22 @@ pub struct PodGroupSpec {
     pub pod_group_template_ref: Option<Box<crate::scheduling::v1alpha2::PodGroupTemplateReference>>,
     pub scheduling_policy: crate::scheduling::v1alpha2::PodGroupSchedulingPolicy,
     pub scheduling_constraints: Option<Box<crate::scheduling::v1alpha2::PodGroupSchedulingConstraints>>,
-    pub resource_claims: List<crate::scheduling::v1alpha2::PodGroupResourceClaim>,
+    pub resource_claims: am::List<crate::scheduling::v1alpha2::PodGroupResourceClaim>,
     pub disruption_mode: Option<String>,
     pub priority_class_name: String,
     pub priority: Option<i32>,
 }
 
-static POD_GROUP_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupSpec",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "podGroupTemplateRef", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupTemplateReference as wire::Message>::SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "schedulingPolicy", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupSchedulingPolicy as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "schedulingConstraints", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupSchedulingConstraints as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resourceClaims", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupResourceClaim as wire::Message>::SCHEMA)), number: 4, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "podGroupTemplateRef", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_TEMPLATE_REFERENCE_SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "schedulingPolicy", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_SCHEDULING_POLICY_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "schedulingConstraints", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_SCHEDULING_CONSTRAINTS_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceClaims", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_RESOURCE_CLAIM_SCHEMA)), number: 4, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
         schema::Field { json: "disruptionMode", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, default: Some("\"Pod\""), enum_values: &["Pod", "PodGroup"], ..schema::Field::BASE },
         schema::Field { json: "priorityClassName", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "priority", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -497,17 +507,18 @@ apimachinery::impl_message_field!(PodGroupSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PodGroupStatus {
-    pub conditions: List<apimachinery::meta::v1::Condition>,
-    pub resource_claim_statuses: List<crate::scheduling::v1alpha2::PodGroupResourceClaimStatus>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
+    pub resource_claim_statuses: am::List<crate::scheduling::v1alpha2::PodGroupResourceClaimStatus>,
 }
 
-static POD_GROUP_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupStatus",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
-        schema::Field { json: "resourceClaimStatuses", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupResourceClaimStatus as wire::Message>::SCHEMA)), number: 2, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "resourceClaimStatuses", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_RESOURCE_CLAIM_STATUS_SCHEMA)), number: 2, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -552,21 +563,22 @@ pub struct PodGroupTemplate {
     pub name: String,
     pub scheduling_policy: crate::scheduling::v1alpha2::PodGroupSchedulingPolicy,
     pub scheduling_constraints: Option<Box<crate::scheduling::v1alpha2::PodGroupSchedulingConstraints>>,
-    pub resource_claims: List<crate::scheduling::v1alpha2::PodGroupResourceClaim>,
+    pub resource_claims: am::List<crate::scheduling::v1alpha2::PodGroupResourceClaim>,
     pub disruption_mode: Option<String>,
     pub priority_class_name: String,
     pub priority: Option<i32>,
 }
 
-static POD_GROUP_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_TEMPLATE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupTemplate",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupTemplate",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "schedulingPolicy", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupSchedulingPolicy as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "schedulingConstraints", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupSchedulingConstraints as wire::Message>::SCHEMA), number: 3, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "resourceClaims", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupResourceClaim as wire::Message>::SCHEMA)), number: 4, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "schedulingPolicy", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_SCHEDULING_POLICY_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "schedulingConstraints", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_SCHEDULING_CONSTRAINTS_SCHEMA), number: 3, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceClaims", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_RESOURCE_CLAIM_SCHEMA)), number: 4, omit_empty: true, patch_merge: true, patch_retain_keys: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
         schema::Field { json: "disruptionMode", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, enum_values: &["Pod", "PodGroup"], ..schema::Field::BASE },
         schema::Field { json: "priorityClassName", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "priority", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -634,12 +646,13 @@ pub struct PodGroupTemplateReference {
     pub workload: Option<Box<crate::scheduling::v1alpha2::WorkloadPodGroupTemplateReference>>,
 }
 
-static POD_GROUP_TEMPLATE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_GROUP_TEMPLATE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PodGroupTemplateReference",
     full_name: "io.k8s.api.scheduling.v1alpha2.PodGroupTemplateReference",
     atomic: false,
     fields: &[
-        schema::Field { json: "workload", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::WorkloadPodGroupTemplateReference as wire::Message>::SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "workload", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::WORKLOAD_POD_GROUP_TEMPLATE_REFERENCE_SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
     ],
 };
 
@@ -680,7 +693,8 @@ pub struct TopologyConstraint {
     pub key: String,
 }
 
-static TOPOLOGY_CONSTRAINT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOPOLOGY_CONSTRAINT_SCHEMA: schema::Schema = schema::Schema {
     name: "TopologyConstraint",
     full_name: "io.k8s.api.scheduling.v1alpha2.TopologyConstraint",
     atomic: false,
@@ -728,7 +742,8 @@ pub struct TypedLocalObjectReference {
     pub name: String,
 }
 
-static TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "TypedLocalObjectReference",
     full_name: "io.k8s.api.scheduling.v1alpha2.TypedLocalObjectReference",
     atomic: false,
@@ -786,13 +801,14 @@ pub struct Workload {
     pub spec: crate::scheduling::v1alpha2::WorkloadSpec,
 }
 
-static WORKLOAD_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WORKLOAD_SCHEMA: schema::Schema = schema::Schema {
     name: "Workload",
     full_name: "io.k8s.api.scheduling.v1alpha2.Workload",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::WorkloadSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::WORKLOAD_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -841,16 +857,17 @@ apimachinery::impl_resource!(Workload, crate::scheduling::v1alpha2::WorkloadList
 pub struct WorkloadList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::scheduling::v1alpha2::Workload>,
+    pub items: am::List<crate::scheduling::v1alpha2::Workload>,
 }
 
-static WORKLOAD_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WORKLOAD_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "WorkloadList",
     full_name: "io.k8s.api.scheduling.v1alpha2.WorkloadList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1alpha2::Workload as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1alpha2::WORKLOAD_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -901,7 +918,8 @@ pub struct WorkloadPodGroupTemplateReference {
     pub pod_group_template_name: String,
 }
 
-static WORKLOAD_POD_GROUP_TEMPLATE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WORKLOAD_POD_GROUP_TEMPLATE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "WorkloadPodGroupTemplateReference",
     full_name: "io.k8s.api.scheduling.v1alpha2.WorkloadPodGroupTemplateReference",
     atomic: false,
@@ -950,16 +968,17 @@ apimachinery::impl_message_field!(WorkloadPodGroupTemplateReference);
 #[derive(Clone, Default, PartialEq)]
 pub struct WorkloadSpec {
     pub controller_ref: Option<Box<crate::scheduling::v1alpha2::TypedLocalObjectReference>>,
-    pub pod_group_templates: List<crate::scheduling::v1alpha2::PodGroupTemplate>,
+    pub pod_group_templates: am::List<crate::scheduling::v1alpha2::PodGroupTemplate>,
 }
 
-static WORKLOAD_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WORKLOAD_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "WorkloadSpec",
     full_name: "io.k8s.api.scheduling.v1alpha2.WorkloadSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "controllerRef", ty: schema::Type::Struct(<crate::scheduling::v1alpha2::TypedLocalObjectReference as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "podGroupTemplates", ty: schema::Type::List(&schema::Type::Struct(<crate::scheduling::v1alpha2::PodGroupTemplate as wire::Message>::SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], ..schema::Field::BASE },
+        schema::Field { json: "controllerRef", ty: schema::Type::Struct(&crate::scheduling::v1alpha2::TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podGroupTemplates", ty: schema::Type::List(&schema::Type::Struct(&crate::scheduling::v1alpha2::POD_GROUP_TEMPLATE_SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], ..schema::Field::BASE },
     ],
 };
 

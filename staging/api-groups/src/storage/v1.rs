@@ -2,8 +2,9 @@
 
 //! Types of storage/v1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CSIDriver {
@@ -12,13 +13,14 @@ pub struct CSIDriver {
     pub spec: crate::storage::v1::CSIDriverSpec,
 }
 
-static CSI_DRIVER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_DRIVER_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIDriver",
     full_name: "io.k8s.api.storage.v1.CSIDriver",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::storage::v1::CSIDriverSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::storage::v1::CSI_DRIVER_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -67,16 +69,17 @@ apimachinery::impl_resource!(CSIDriver, crate::storage::v1::CSIDriverList, "stor
 pub struct CSIDriverList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1::CSIDriver>,
+    pub items: am::List<crate::storage::v1::CSIDriver>,
 }
 
-static CSI_DRIVER_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_DRIVER_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIDriverList",
     full_name: "io.k8s.api.storage.v1.CSIDriverList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::CSIDriver as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::CSI_DRIVER_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -125,10 +128,10 @@ apimachinery::impl_list!(CSIDriverList, crate::storage::v1::CSIDriver);
 pub struct CSIDriverSpec {
     pub attach_required: Option<bool>,
     pub pod_info_on_mount: Option<bool>,
-    pub volume_lifecycle_modes: List<String>,
+    pub volume_lifecycle_modes: am::List<String>,
     pub storage_capacity: Option<bool>,
     pub fs_group_policy: Option<String>,
-    pub token_requests: List<crate::storage::v1::TokenRequest>,
+    pub token_requests: am::List<crate::storage::v1::TokenRequest>,
     pub requires_republish: Option<bool>,
     pub se_linux_mount: Option<bool>,
     pub node_allocatable_update_period_seconds: Option<i64>,
@@ -136,7 +139,8 @@ pub struct CSIDriverSpec {
     pub prevent_pod_scheduling_if_missing: Option<bool>,
 }
 
-static CSI_DRIVER_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_DRIVER_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIDriverSpec",
     full_name: "io.k8s.api.storage.v1.CSIDriverSpec",
     atomic: false,
@@ -146,7 +150,7 @@ static CSI_DRIVER_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "volumeLifecycleModes", ty: schema::Type::List(&schema::Type::String), number: 3, omit_empty: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
         schema::Field { json: "storageCapacity", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "fsGroupPolicy", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tokenRequests", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::TokenRequest as wire::Message>::SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "tokenRequests", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::TOKEN_REQUEST_SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "requiresRepublish", ty: schema::Type::Bool, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "seLinuxMount", ty: schema::Type::Bool, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "nodeAllocatableUpdatePeriodSeconds", ty: schema::Type::Int64, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -234,13 +238,14 @@ pub struct CSINode {
     pub spec: crate::storage::v1::CSINodeSpec,
 }
 
-static CSI_NODE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_NODE_SCHEMA: schema::Schema = schema::Schema {
     name: "CSINode",
     full_name: "io.k8s.api.storage.v1.CSINode",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::storage::v1::CSINodeSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::storage::v1::CSI_NODE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -289,11 +294,12 @@ apimachinery::impl_resource!(CSINode, crate::storage::v1::CSINodeList, "storage.
 pub struct CSINodeDriver {
     pub name: String,
     pub node_id: String,
-    pub topology_keys: List<String>,
+    pub topology_keys: am::List<String>,
     pub allocatable: Option<Box<crate::storage::v1::VolumeNodeResources>>,
 }
 
-static CSI_NODE_DRIVER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_NODE_DRIVER_SCHEMA: schema::Schema = schema::Schema {
     name: "CSINodeDriver",
     full_name: "io.k8s.api.storage.v1.CSINodeDriver",
     atomic: false,
@@ -301,7 +307,7 @@ static CSI_NODE_DRIVER_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "nodeID", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "topologyKeys", ty: schema::Type::List(&schema::Type::String), number: 3, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "allocatable", ty: schema::Type::Struct(<crate::storage::v1::VolumeNodeResources as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "allocatable", ty: schema::Type::Struct(&crate::storage::v1::VOLUME_NODE_RESOURCES_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -353,16 +359,17 @@ apimachinery::impl_message_field!(CSINodeDriver);
 pub struct CSINodeList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1::CSINode>,
+    pub items: am::List<crate::storage::v1::CSINode>,
 }
 
-static CSI_NODE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_NODE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CSINodeList",
     full_name: "io.k8s.api.storage.v1.CSINodeList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::CSINode as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::CSI_NODE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -409,15 +416,16 @@ apimachinery::impl_list!(CSINodeList, crate::storage::v1::CSINode);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CSINodeSpec {
-    pub drivers: List<crate::storage::v1::CSINodeDriver>,
+    pub drivers: am::List<crate::storage::v1::CSINodeDriver>,
 }
 
-static CSI_NODE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_NODE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "CSINodeSpec",
     full_name: "io.k8s.api.storage.v1.CSINodeSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "drivers", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::CSINodeDriver as wire::Message>::SCHEMA)), number: 1, required: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
+        schema::Field { json: "drivers", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::CSI_NODE_DRIVER_SCHEMA)), number: 1, required: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["name"], patch_merge_key: "name", ..schema::Field::BASE },
     ],
 };
 
@@ -459,17 +467,18 @@ pub struct CSIStorageCapacity {
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub node_topology: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub storage_class_name: String,
-    pub capacity: Option<Quantity>,
-    pub maximum_volume_size: Option<Quantity>,
+    pub capacity: Option<am::Quantity>,
+    pub maximum_volume_size: Option<am::Quantity>,
 }
 
-static CSI_STORAGE_CAPACITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_STORAGE_CAPACITY_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIStorageCapacity",
     full_name: "io.k8s.api.storage.v1.CSIStorageCapacity",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeTopology", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeTopology", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "storageClassName", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "capacity", ty: schema::Type::Quantity, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "maximumVolumeSize", ty: schema::Type::Quantity, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -533,16 +542,17 @@ apimachinery::impl_resource!(CSIStorageCapacity, crate::storage::v1::CSIStorageC
 pub struct CSIStorageCapacityList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1::CSIStorageCapacity>,
+    pub items: am::List<crate::storage::v1::CSIStorageCapacity>,
 }
 
-static CSI_STORAGE_CAPACITY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_STORAGE_CAPACITY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIStorageCapacityList",
     full_name: "io.k8s.api.storage.v1.CSIStorageCapacityList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::CSIStorageCapacity as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::CSI_STORAGE_CAPACITY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -592,27 +602,28 @@ pub struct StorageClass {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub provisioner: String,
-    pub parameters: Map<String>,
+    pub parameters: am::Map<String>,
     pub reclaim_policy: Option<String>,
-    pub mount_options: List<String>,
+    pub mount_options: am::List<String>,
     pub allow_volume_expansion: Option<bool>,
     pub volume_binding_mode: Option<String>,
-    pub allowed_topologies: List<api_core::core::v1::TopologySelectorTerm>,
+    pub allowed_topologies: am::List<api_core::core::v1::TopologySelectorTerm>,
 }
 
-static STORAGE_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageClass",
     full_name: "io.k8s.api.storage.v1.StorageClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "provisioner", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "parameters", ty: schema::Type::Map(&schema::Type::String), number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "reclaimPolicy", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, enum_values: &["Recycle", "Delete", "Retain"], ..schema::Field::BASE },
         schema::Field { json: "mountOptions", ty: schema::Type::List(&schema::Type::String), number: 5, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "allowVolumeExpansion", ty: schema::Type::Bool, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "volumeBindingMode", ty: schema::Type::String, number: 7, pointer: true, omit_empty: true, enum_values: &["Immediate", "WaitForFirstConsumer"], ..schema::Field::BASE },
-        schema::Field { json: "allowedTopologies", ty: schema::Type::List(&schema::Type::Struct(<api_core::core::v1::TopologySelectorTerm as wire::Message>::SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "allowedTopologies", ty: schema::Type::List(&schema::Type::Struct(&api_core::core::v1::TOPOLOGY_SELECTOR_TERM_SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -685,16 +696,17 @@ apimachinery::impl_resource!(StorageClass, crate::storage::v1::StorageClassList,
 pub struct StorageClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1::StorageClass>,
+    pub items: am::List<crate::storage::v1::StorageClass>,
 }
 
-static STORAGE_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageClassList",
     full_name: "io.k8s.api.storage.v1.StorageClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::StorageClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::STORAGE_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -745,7 +757,8 @@ pub struct TokenRequest {
     pub expiration_seconds: Option<i64>,
 }
 
-static TOKEN_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenRequest",
     full_name: "io.k8s.api.storage.v1.TokenRequest",
     atomic: false,
@@ -799,14 +812,15 @@ pub struct VolumeAttachment {
     pub status: crate::storage::v1::VolumeAttachmentStatus,
 }
 
-static VOLUME_ATTACHMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachment",
     full_name: "io.k8s.api.storage.v1.VolumeAttachment",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::storage::v1::VolumeAttachmentSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::storage::v1::VolumeAttachmentStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::storage::v1::VOLUME_ATTACHMENT_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::storage::v1::VOLUME_ATTACHMENT_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -859,16 +873,17 @@ apimachinery::impl_resource!(VolumeAttachment, crate::storage::v1::VolumeAttachm
 pub struct VolumeAttachmentList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1::VolumeAttachment>,
+    pub items: am::List<crate::storage::v1::VolumeAttachment>,
 }
 
-static VOLUME_ATTACHMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentList",
     full_name: "io.k8s.api.storage.v1.VolumeAttachmentList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::VolumeAttachment as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::VOLUME_ATTACHMENT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -919,13 +934,14 @@ pub struct VolumeAttachmentSource {
     pub inline_volume_spec: Option<Box<api_core::core::v1::PersistentVolumeSpec>>,
 }
 
-static VOLUME_ATTACHMENT_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentSource",
     full_name: "io.k8s.api.storage.v1.VolumeAttachmentSource",
     atomic: false,
     fields: &[
         schema::Field { json: "persistentVolumeName", ty: schema::Type::String, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "inlineVolumeSpec", ty: schema::Type::Struct(<api_core::core::v1::PersistentVolumeSpec as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "inlineVolumeSpec", ty: schema::Type::Struct(&api_core::core::v1::PERSISTENT_VOLUME_SPEC_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -972,13 +988,14 @@ pub struct VolumeAttachmentSpec {
     pub node_name: String,
 }
 
-static VOLUME_ATTACHMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentSpec",
     full_name: "io.k8s.api.storage.v1.VolumeAttachmentSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "attacher", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "source", ty: schema::Type::Struct(<crate::storage::v1::VolumeAttachmentSource as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "source", ty: schema::Type::Struct(&crate::storage::v1::VOLUME_ATTACHMENT_SOURCE_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "nodeName", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
     ],
 };
@@ -1026,20 +1043,21 @@ apimachinery::impl_message_field!(VolumeAttachmentSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct VolumeAttachmentStatus {
     pub attached: bool,
-    pub attachment_metadata: Map<String>,
+    pub attachment_metadata: am::Map<String>,
     pub attach_error: Option<Box<crate::storage::v1::VolumeError>>,
     pub detach_error: Option<Box<crate::storage::v1::VolumeError>>,
 }
 
-static VOLUME_ATTACHMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentStatus",
     full_name: "io.k8s.api.storage.v1.VolumeAttachmentStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "attached", ty: schema::Type::Bool, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "attachmentMetadata", ty: schema::Type::Map(&schema::Type::String), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "attachError", ty: schema::Type::Struct(<crate::storage::v1::VolumeError as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "detachError", ty: schema::Type::Struct(<crate::storage::v1::VolumeError as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "attachError", ty: schema::Type::Struct(&crate::storage::v1::VOLUME_ERROR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "detachError", ty: schema::Type::Struct(&crate::storage::v1::VOLUME_ERROR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1092,15 +1110,16 @@ pub struct VolumeAttributesClass {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub driver_name: String,
-    pub parameters: Map<String>,
+    pub parameters: am::Map<String>,
 }
 
-static VOLUME_ATTRIBUTES_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTRIBUTES_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttributesClass",
     full_name: "io.k8s.api.storage.v1.VolumeAttributesClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "driverName", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "parameters", ty: schema::Type::Map(&schema::Type::String), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -1155,16 +1174,17 @@ apimachinery::impl_resource!(VolumeAttributesClass, crate::storage::v1::VolumeAt
 pub struct VolumeAttributesClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1::VolumeAttributesClass>,
+    pub items: am::List<crate::storage::v1::VolumeAttributesClass>,
 }
 
-static VOLUME_ATTRIBUTES_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTRIBUTES_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttributesClassList",
     full_name: "io.k8s.api.storage.v1.VolumeAttributesClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1::VolumeAttributesClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1::VOLUME_ATTRIBUTES_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1211,12 +1231,13 @@ apimachinery::impl_list!(VolumeAttributesClassList, crate::storage::v1::VolumeAt
 
 #[derive(Clone, Default, PartialEq)]
 pub struct VolumeError {
-    pub time: Time,
+    pub time: am::Time,
     pub message: String,
     pub error_code: Option<i32>,
 }
 
-static VOLUME_ERROR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ERROR_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeError",
     full_name: "io.k8s.api.storage.v1.VolumeError",
     atomic: false,
@@ -1272,7 +1293,8 @@ pub struct VolumeNodeResources {
     pub count: Option<i32>,
 }
 
-static VOLUME_NODE_RESOURCES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_NODE_RESOURCES_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeNodeResources",
     full_name: "io.k8s.api.storage.v1.VolumeNodeResources",
     atomic: false,

@@ -2,8 +2,9 @@
 
 //! Types of storagemigration/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct StorageVersionMigration {
@@ -13,14 +14,15 @@ pub struct StorageVersionMigration {
     pub status: crate::storagemigration::v1beta1::StorageVersionMigrationStatus,
 }
 
-static STORAGE_VERSION_MIGRATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_MIGRATION_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionMigration",
     full_name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigration",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::storagemigration::v1beta1::StorageVersionMigrationSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::storagemigration::v1beta1::StorageVersionMigrationStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::storagemigration::v1beta1::STORAGE_VERSION_MIGRATION_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::storagemigration::v1beta1::STORAGE_VERSION_MIGRATION_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -73,16 +75,17 @@ apimachinery::impl_resource!(StorageVersionMigration, crate::storagemigration::v
 pub struct StorageVersionMigrationList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storagemigration::v1beta1::StorageVersionMigration>,
+    pub items: am::List<crate::storagemigration::v1beta1::StorageVersionMigration>,
 }
 
-static STORAGE_VERSION_MIGRATION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_MIGRATION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionMigrationList",
     full_name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigrationList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storagemigration::v1beta1::StorageVersionMigration as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storagemigration::v1beta1::STORAGE_VERSION_MIGRATION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -132,12 +135,13 @@ pub struct StorageVersionMigrationSpec {
     pub resource: apimachinery::meta::v1::GroupResource,
 }
 
-static STORAGE_VERSION_MIGRATION_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_MIGRATION_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionMigrationSpec",
     full_name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigrationSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "resource", ty: schema::Type::Struct(<apimachinery::meta::v1::GroupResource as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&apimachinery::meta::v1::GROUP_RESOURCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -175,16 +179,17 @@ apimachinery::impl_message_field!(StorageVersionMigrationSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct StorageVersionMigrationStatus {
-    pub conditions: List<apimachinery::meta::v1::Condition>,
+    pub conditions: am::List<apimachinery::meta::v1::Condition>,
     pub resource_version: String,
 }
 
-static STORAGE_VERSION_MIGRATION_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STORAGE_VERSION_MIGRATION_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "StorageVersionMigrationStatus",
     full_name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigrationStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::Condition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::CONDITION_SCHEMA)), number: 1, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "resourceVersion", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };

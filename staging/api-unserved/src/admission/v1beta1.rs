@@ -2,8 +2,9 @@
 
 //! Types of admission/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct AdmissionRequest {
@@ -18,28 +19,29 @@ pub struct AdmissionRequest {
     pub namespace: String,
     pub operation: String,
     pub user_info: api_groups::authentication::v1::UserInfo,
-    pub object: RawJson,
-    pub old_object: RawJson,
+    pub object: am::RawJson,
+    pub old_object: am::RawJson,
     pub dry_run: Option<bool>,
-    pub options: RawJson,
+    pub options: am::RawJson,
 }
 
-static ADMISSION_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ADMISSION_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "AdmissionRequest",
     full_name: "io.k8s.api.admission.v1beta1.AdmissionRequest",
     atomic: false,
     fields: &[
         schema::Field { json: "uid", ty: schema::Type::String, number: 1, ..schema::Field::BASE },
-        schema::Field { json: "kind", ty: schema::Type::Struct(<apimachinery::meta::v1::GroupVersionKind as wire::Message>::SCHEMA), number: 2, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<apimachinery::meta::v1::GroupVersionResource as wire::Message>::SCHEMA), number: 3, ..schema::Field::BASE },
+        schema::Field { json: "kind", ty: schema::Type::Struct(&apimachinery::meta::v1::GROUP_VERSION_KIND_SCHEMA), number: 2, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&apimachinery::meta::v1::GROUP_VERSION_RESOURCE_SCHEMA), number: 3, ..schema::Field::BASE },
         schema::Field { json: "subResource", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "requestKind", ty: schema::Type::Struct(<apimachinery::meta::v1::GroupVersionKind as wire::Message>::SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "requestResource", ty: schema::Type::Struct(<apimachinery::meta::v1::GroupVersionResource as wire::Message>::SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "requestKind", ty: schema::Type::Struct(&apimachinery::meta::v1::GROUP_VERSION_KIND_SCHEMA), number: 13, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "requestResource", ty: schema::Type::Struct(&apimachinery::meta::v1::GROUP_VERSION_RESOURCE_SCHEMA), number: 14, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "requestSubResource", ty: schema::Type::String, number: 15, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "name", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "namespace", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "operation", ty: schema::Type::String, number: 7, ..schema::Field::BASE },
-        schema::Field { json: "userInfo", ty: schema::Type::Struct(<api_groups::authentication::v1::UserInfo as wire::Message>::SCHEMA), number: 8, ..schema::Field::BASE },
+        schema::Field { json: "userInfo", ty: schema::Type::Struct(&api_groups::authentication::v1::USER_INFO_SCHEMA), number: 8, ..schema::Field::BASE },
         schema::Field { json: "object", ty: schema::Type::RawJson, number: 9, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "oldObject", ty: schema::Type::RawJson, number: 10, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "dryRun", ty: schema::Type::Bool, number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -140,20 +142,21 @@ pub struct AdmissionResponse {
     pub uid: String,
     pub allowed: bool,
     pub status: Option<Box<apimachinery::meta::v1::Status>>,
-    pub patch: ByteString,
+    pub patch: am::ByteString,
     pub patch_type: Option<String>,
-    pub audit_annotations: Map<String>,
-    pub warnings: List<String>,
+    pub audit_annotations: am::Map<String>,
+    pub warnings: am::List<String>,
 }
 
-static ADMISSION_RESPONSE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ADMISSION_RESPONSE_SCHEMA: schema::Schema = schema::Schema {
     name: "AdmissionResponse",
     full_name: "io.k8s.api.admission.v1beta1.AdmissionResponse",
     atomic: false,
     fields: &[
         schema::Field { json: "uid", ty: schema::Type::String, number: 1, ..schema::Field::BASE },
         schema::Field { json: "allowed", ty: schema::Type::Bool, number: 2, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<apimachinery::meta::v1::Status as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&apimachinery::meta::v1::STATUS_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "patch", ty: schema::Type::Bytes, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "patchType", ty: schema::Type::String, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "auditAnnotations", ty: schema::Type::Map(&schema::Type::String), number: 6, omit_empty: true, ..schema::Field::BASE },
@@ -224,13 +227,14 @@ pub struct AdmissionReview {
     pub response: Option<Box<crate::admission::v1beta1::AdmissionResponse>>,
 }
 
-static ADMISSION_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ADMISSION_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "AdmissionReview",
     full_name: "io.k8s.api.admission.v1beta1.AdmissionReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "request", ty: schema::Type::Struct(<crate::admission::v1beta1::AdmissionRequest as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "response", ty: schema::Type::Struct(<crate::admission::v1beta1::AdmissionResponse as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "request", ty: schema::Type::Struct(&crate::admission::v1beta1::ADMISSION_REQUEST_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "response", ty: schema::Type::Struct(&crate::admission::v1beta1::ADMISSION_RESPONSE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 

@@ -2,23 +2,25 @@
 
 //! Types of apidiscovery/v2beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct APIGroupDiscovery {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub versions: List<crate::apidiscovery::v2beta1::APIVersionDiscovery>,
+    pub versions: am::List<crate::apidiscovery::v2beta1::APIVersionDiscovery>,
 }
 
-static API_GROUP_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_GROUP_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
     name: "APIGroupDiscovery",
     full_name: "io.k8s.api.apidiscovery.v2beta1.APIGroupDiscovery",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "versions", ty: schema::Type::List(&schema::Type::Struct(<crate::apidiscovery::v2beta1::APIVersionDiscovery as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["version"], ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "versions", ty: schema::Type::List(&schema::Type::Struct(&crate::apidiscovery::v2beta1::API_VERSION_DISCOVERY_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["version"], ..schema::Field::BASE },
     ],
 };
 
@@ -67,16 +69,17 @@ apimachinery::impl_resource!(APIGroupDiscovery, crate::apidiscovery::v2beta1::AP
 pub struct APIGroupDiscoveryList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apidiscovery::v2beta1::APIGroupDiscovery>,
+    pub items: am::List<crate::apidiscovery::v2beta1::APIGroupDiscovery>,
 }
 
-static API_GROUP_DISCOVERY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_GROUP_DISCOVERY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "APIGroupDiscoveryList",
     full_name: "io.k8s.api.apidiscovery.v2beta1.APIGroupDiscoveryList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apidiscovery::v2beta1::APIGroupDiscovery as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apidiscovery::v2beta1::API_GROUP_DISCOVERY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -127,25 +130,26 @@ pub struct APIResourceDiscovery {
     pub response_kind: Option<Box<apimachinery::meta::v1::GroupVersionKind>>,
     pub scope: String,
     pub singular_resource: String,
-    pub verbs: List<String>,
-    pub short_names: List<String>,
-    pub categories: List<String>,
-    pub subresources: List<crate::apidiscovery::v2beta1::APISubresourceDiscovery>,
+    pub verbs: am::List<String>,
+    pub short_names: am::List<String>,
+    pub categories: am::List<String>,
+    pub subresources: am::List<crate::apidiscovery::v2beta1::APISubresourceDiscovery>,
 }
 
-static API_RESOURCE_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_RESOURCE_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
     name: "APIResourceDiscovery",
     full_name: "io.k8s.api.apidiscovery.v2beta1.APIResourceDiscovery",
     atomic: false,
     fields: &[
         schema::Field { json: "resource", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "responseKind", ty: schema::Type::Struct(<apimachinery::meta::v1::GroupVersionKind as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "responseKind", ty: schema::Type::Struct(&apimachinery::meta::v1::GROUP_VERSION_KIND_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "scope", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "singularResource", ty: schema::Type::String, number: 4, required: true, ..schema::Field::BASE },
         schema::Field { json: "verbs", ty: schema::Type::List(&schema::Type::String), number: 5, required: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
         schema::Field { json: "shortNames", ty: schema::Type::List(&schema::Type::String), number: 6, omit_empty: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
         schema::Field { json: "categories", ty: schema::Type::List(&schema::Type::String), number: 7, omit_empty: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
-        schema::Field { json: "subresources", ty: schema::Type::List(&schema::Type::Struct(<crate::apidiscovery::v2beta1::APISubresourceDiscovery as wire::Message>::SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["subresource"], ..schema::Field::BASE },
+        schema::Field { json: "subresources", ty: schema::Type::List(&schema::Type::Struct(&crate::apidiscovery::v2beta1::API_SUBRESOURCE_DISCOVERY_SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["subresource"], ..schema::Field::BASE },
     ],
 };
 
@@ -213,18 +217,19 @@ apimachinery::impl_message_field!(APIResourceDiscovery);
 pub struct APISubresourceDiscovery {
     pub subresource: String,
     pub response_kind: Option<Box<apimachinery::meta::v1::GroupVersionKind>>,
-    pub accepted_types: List<apimachinery::meta::v1::GroupVersionKind>,
-    pub verbs: List<String>,
+    pub accepted_types: am::List<apimachinery::meta::v1::GroupVersionKind>,
+    pub verbs: am::List<String>,
 }
 
-static API_SUBRESOURCE_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_SUBRESOURCE_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
     name: "APISubresourceDiscovery",
     full_name: "io.k8s.api.apidiscovery.v2beta1.APISubresourceDiscovery",
     atomic: false,
     fields: &[
         schema::Field { json: "subresource", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "responseKind", ty: schema::Type::Struct(<apimachinery::meta::v1::GroupVersionKind as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "acceptedTypes", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::GroupVersionKind as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["group","version","kind"], ..schema::Field::BASE },
+        schema::Field { json: "responseKind", ty: schema::Type::Struct(&apimachinery::meta::v1::GROUP_VERSION_KIND_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "acceptedTypes", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::GROUP_VERSION_KIND_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["group","version","kind"], ..schema::Field::BASE },
         schema::Field { json: "verbs", ty: schema::Type::List(&schema::Type::String), number: 4, required: true, list_type: Some(schema::ListType::Set), ..schema::Field::BASE },
     ],
 };
@@ -276,17 +281,18 @@ apimachinery::impl_message_field!(APISubresourceDiscovery);
 #[derive(Clone, Default, PartialEq)]
 pub struct APIVersionDiscovery {
     pub version: String,
-    pub resources: List<crate::apidiscovery::v2beta1::APIResourceDiscovery>,
+    pub resources: am::List<crate::apidiscovery::v2beta1::APIResourceDiscovery>,
     pub freshness: String,
 }
 
-static API_VERSION_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static API_VERSION_DISCOVERY_SCHEMA: schema::Schema = schema::Schema {
     name: "APIVersionDiscovery",
     full_name: "io.k8s.api.apidiscovery.v2beta1.APIVersionDiscovery",
     atomic: false,
     fields: &[
         schema::Field { json: "version", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "resources", ty: schema::Type::List(&schema::Type::Struct(<crate::apidiscovery::v2beta1::APIResourceDiscovery as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["resource"], ..schema::Field::BASE },
+        schema::Field { json: "resources", ty: schema::Type::List(&schema::Type::Struct(&crate::apidiscovery::v2beta1::API_RESOURCE_DISCOVERY_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["resource"], ..schema::Field::BASE },
         schema::Field { json: "freshness", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };

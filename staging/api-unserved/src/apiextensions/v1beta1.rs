@@ -2,17 +2,19 @@
 
 //! Types of apiextensions/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ConversionRequest {
     pub uid: String,
     pub desired_api_version: String,
-    pub objects: List<RawJson>,
+    pub objects: am::List<am::RawJson>,
 }
 
-static CONVERSION_REQUEST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONVERSION_REQUEST_SCHEMA: schema::Schema = schema::Schema {
     name: "ConversionRequest",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.ConversionRequest",
     atomic: false,
@@ -66,18 +68,19 @@ apimachinery::impl_message_field!(ConversionRequest);
 #[derive(Clone, Default, PartialEq)]
 pub struct ConversionResponse {
     pub uid: String,
-    pub converted_objects: List<RawJson>,
+    pub converted_objects: am::List<am::RawJson>,
     pub result: apimachinery::meta::v1::Status,
 }
 
-static CONVERSION_RESPONSE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONVERSION_RESPONSE_SCHEMA: schema::Schema = schema::Schema {
     name: "ConversionResponse",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.ConversionResponse",
     atomic: false,
     fields: &[
         schema::Field { json: "uid", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "convertedObjects", ty: schema::Type::List(&schema::Type::RawJson), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "result", ty: schema::Type::Struct(<apimachinery::meta::v1::Status as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "result", ty: schema::Type::Struct(&apimachinery::meta::v1::STATUS_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -128,13 +131,14 @@ pub struct ConversionReview {
     pub response: Option<Box<crate::apiextensions::v1beta1::ConversionResponse>>,
 }
 
-static CONVERSION_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONVERSION_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "ConversionReview",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.ConversionReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "request", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::ConversionRequest as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "response", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::ConversionResponse as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "request", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CONVERSION_REQUEST_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "response", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CONVERSION_RESPONSE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -188,7 +192,8 @@ pub struct CustomResourceColumnDefinition {
     pub json_path: String,
 }
 
-static CUSTOM_RESOURCE_COLUMN_DEFINITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_COLUMN_DEFINITION_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceColumnDefinition",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceColumnDefinition",
     atomic: false,
@@ -258,16 +263,17 @@ apimachinery::impl_message_field!(CustomResourceColumnDefinition);
 pub struct CustomResourceConversion {
     pub strategy: String,
     pub webhook_client_config: Option<Box<crate::apiextensions::v1beta1::WebhookClientConfig>>,
-    pub conversion_review_versions: List<String>,
+    pub conversion_review_versions: am::List<String>,
 }
 
-static CUSTOM_RESOURCE_CONVERSION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_CONVERSION_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceConversion",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceConversion",
     atomic: false,
     fields: &[
         schema::Field { json: "strategy", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "webhookClientConfig", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::WebhookClientConfig as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "webhookClientConfig", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::WEBHOOK_CLIENT_CONFIG_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "conversionReviewVersions", ty: schema::Type::List(&schema::Type::String), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
@@ -320,14 +326,15 @@ pub struct CustomResourceDefinition {
     pub status: crate::apiextensions::v1beta1::CustomResourceDefinitionStatus,
 }
 
-static CUSTOM_RESOURCE_DEFINITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_DEFINITION_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceDefinition",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinition",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceDefinitionSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceDefinitionStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_DEFINITION_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_DEFINITION_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -380,13 +387,14 @@ apimachinery::impl_resource!(CustomResourceDefinition, crate::apiextensions::v1b
 pub struct CustomResourceDefinitionCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
     pub observed_generation: i64,
 }
 
-static CUSTOM_RESOURCE_DEFINITION_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_DEFINITION_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceDefinitionCondition",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinitionCondition",
     atomic: false,
@@ -456,16 +464,17 @@ apimachinery::impl_message_field!(CustomResourceDefinitionCondition);
 pub struct CustomResourceDefinitionList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apiextensions::v1beta1::CustomResourceDefinition>,
+    pub items: am::List<crate::apiextensions::v1beta1::CustomResourceDefinition>,
 }
 
-static CUSTOM_RESOURCE_DEFINITION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_DEFINITION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceDefinitionList",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinitionList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceDefinition as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_DEFINITION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -514,13 +523,14 @@ apimachinery::impl_list!(CustomResourceDefinitionList, crate::apiextensions::v1b
 pub struct CustomResourceDefinitionNames {
     pub plural: String,
     pub singular: String,
-    pub short_names: List<String>,
+    pub short_names: am::List<String>,
     pub kind: String,
     pub list_kind: String,
-    pub categories: List<String>,
+    pub categories: am::List<String>,
 }
 
-static CUSTOM_RESOURCE_DEFINITION_NAMES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_DEFINITION_NAMES_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceDefinitionNames",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinitionNames",
     atomic: false,
@@ -594,28 +604,29 @@ pub struct CustomResourceDefinitionSpec {
     pub scope: String,
     pub validation: Option<Box<crate::apiextensions::v1beta1::CustomResourceValidation>>,
     pub subresources: Option<Box<crate::apiextensions::v1beta1::CustomResourceSubresources>>,
-    pub versions: List<crate::apiextensions::v1beta1::CustomResourceDefinitionVersion>,
-    pub additional_printer_columns: List<crate::apiextensions::v1beta1::CustomResourceColumnDefinition>,
-    pub selectable_fields: List<crate::apiextensions::v1beta1::SelectableField>,
+    pub versions: am::List<crate::apiextensions::v1beta1::CustomResourceDefinitionVersion>,
+    pub additional_printer_columns: am::List<crate::apiextensions::v1beta1::CustomResourceColumnDefinition>,
+    pub selectable_fields: am::List<crate::apiextensions::v1beta1::SelectableField>,
     pub conversion: Option<Box<crate::apiextensions::v1beta1::CustomResourceConversion>>,
     pub preserve_unknown_fields: Option<bool>,
 }
 
-static CUSTOM_RESOURCE_DEFINITION_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_DEFINITION_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceDefinitionSpec",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinitionSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "group", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "version", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "names", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceDefinitionNames as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "names", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_DEFINITION_NAMES_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "scope", ty: schema::Type::String, number: 4, required: true, ..schema::Field::BASE },
-        schema::Field { json: "validation", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceValidation as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "subresources", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceSubresources as wire::Message>::SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "versions", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceDefinitionVersion as wire::Message>::SCHEMA)), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "additionalPrinterColumns", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceColumnDefinition as wire::Message>::SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "selectableFields", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::SelectableField as wire::Message>::SCHEMA)), number: 11, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "conversion", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceConversion as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "validation", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_VALIDATION_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "subresources", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_SUBRESOURCES_SCHEMA), number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "versions", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_DEFINITION_VERSION_SCHEMA)), number: 7, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "additionalPrinterColumns", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_COLUMN_DEFINITION_SCHEMA)), number: 8, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "selectableFields", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::SELECTABLE_FIELD_SCHEMA)), number: 11, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "conversion", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_CONVERSION_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "preserveUnknownFields", ty: schema::Type::Bool, number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -694,19 +705,20 @@ apimachinery::impl_message_field!(CustomResourceDefinitionSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CustomResourceDefinitionStatus {
-    pub conditions: List<crate::apiextensions::v1beta1::CustomResourceDefinitionCondition>,
+    pub conditions: am::List<crate::apiextensions::v1beta1::CustomResourceDefinitionCondition>,
     pub accepted_names: crate::apiextensions::v1beta1::CustomResourceDefinitionNames,
-    pub stored_versions: List<String>,
+    pub stored_versions: am::List<String>,
     pub observed_generation: i64,
 }
 
-static CUSTOM_RESOURCE_DEFINITION_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_DEFINITION_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceDefinitionStatus",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinitionStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceDefinitionCondition as wire::Message>::SCHEMA)), number: 1, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
-        schema::Field { json: "acceptedNames", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceDefinitionNames as wire::Message>::SCHEMA), number: 2, ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_DEFINITION_CONDITION_SCHEMA)), number: 1, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "acceptedNames", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_DEFINITION_NAMES_SCHEMA), number: 2, ..schema::Field::BASE },
         schema::Field { json: "storedVersions", ty: schema::Type::List(&schema::Type::String), number: 3, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "observedGeneration", ty: schema::Type::Int64, number: 4, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -765,11 +777,12 @@ pub struct CustomResourceDefinitionVersion {
     pub deprecation_warning: Option<String>,
     pub schema: Option<Box<crate::apiextensions::v1beta1::CustomResourceValidation>>,
     pub subresources: Option<Box<crate::apiextensions::v1beta1::CustomResourceSubresources>>,
-    pub additional_printer_columns: List<crate::apiextensions::v1beta1::CustomResourceColumnDefinition>,
-    pub selectable_fields: List<crate::apiextensions::v1beta1::SelectableField>,
+    pub additional_printer_columns: am::List<crate::apiextensions::v1beta1::CustomResourceColumnDefinition>,
+    pub selectable_fields: am::List<crate::apiextensions::v1beta1::SelectableField>,
 }
 
-static CUSTOM_RESOURCE_DEFINITION_VERSION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_DEFINITION_VERSION_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceDefinitionVersion",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceDefinitionVersion",
     atomic: false,
@@ -779,10 +792,10 @@ static CUSTOM_RESOURCE_DEFINITION_VERSION_SCHEMA: schema::Schema = schema::Schem
         schema::Field { json: "storage", ty: schema::Type::Bool, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "deprecated", ty: schema::Type::Bool, number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "deprecationWarning", ty: schema::Type::String, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "schema", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceValidation as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "subresources", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceSubresources as wire::Message>::SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "additionalPrinterColumns", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceColumnDefinition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "selectableFields", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::SelectableField as wire::Message>::SCHEMA)), number: 9, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "schema", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_VALIDATION_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "subresources", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_SUBRESOURCES_SCHEMA), number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "additionalPrinterColumns", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_COLUMN_DEFINITION_SCHEMA)), number: 6, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "selectableFields", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::SELECTABLE_FIELD_SCHEMA)), number: 9, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -857,7 +870,8 @@ pub struct CustomResourceSubresourceScale {
     pub label_selector_path: Option<String>,
 }
 
-static CUSTOM_RESOURCE_SUBRESOURCE_SCALE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_SUBRESOURCE_SCALE_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceSubresourceScale",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceSubresourceScale",
     atomic: false,
@@ -912,7 +926,8 @@ apimachinery::impl_message_field!(CustomResourceSubresourceScale);
 pub struct CustomResourceSubresourceStatus {
 }
 
-static CUSTOM_RESOURCE_SUBRESOURCE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_SUBRESOURCE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceSubresourceStatus",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceSubresourceStatus",
     atomic: false,
@@ -946,13 +961,14 @@ pub struct CustomResourceSubresources {
     pub scale: Option<Box<crate::apiextensions::v1beta1::CustomResourceSubresourceScale>>,
 }
 
-static CUSTOM_RESOURCE_SUBRESOURCES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_SUBRESOURCES_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceSubresources",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceSubresources",
     atomic: false,
     fields: &[
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceSubresourceStatus as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "scale", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::CustomResourceSubresourceScale as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_SUBRESOURCE_STATUS_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "scale", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::CUSTOM_RESOURCE_SUBRESOURCE_SCALE_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -997,12 +1013,13 @@ pub struct CustomResourceValidation {
     pub open_apiv3_schema: Option<Box<crate::apiextensions::v1beta1::JSONSchemaProps>>,
 }
 
-static CUSTOM_RESOURCE_VALIDATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CUSTOM_RESOURCE_VALIDATION_SCHEMA: schema::Schema = schema::Schema {
     name: "CustomResourceValidation",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.CustomResourceValidation",
     atomic: false,
     fields: &[
-        schema::Field { json: "openAPIV3Schema", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "openAPIV3Schema", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1044,7 +1061,8 @@ pub struct ExternalDocumentation {
     pub url: String,
 }
 
-static EXTERNAL_DOCUMENTATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXTERNAL_DOCUMENTATION_SCHEMA: schema::Schema = schema::Schema {
     name: "ExternalDocumentation",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.ExternalDocumentation",
     atomic: false,
@@ -1099,7 +1117,7 @@ pub struct JSONSchemaProps {
     pub type_: String,
     pub format: String,
     pub title: String,
-    pub default: Option<RawJson>,
+    pub default: Option<am::RawJson>,
     pub maximum: Option<f64>,
     pub exclusive_maximum: bool,
     pub minimum: Option<f64>,
@@ -1111,34 +1129,35 @@ pub struct JSONSchemaProps {
     pub min_items: Option<i64>,
     pub unique_items: bool,
     pub multiple_of: Option<f64>,
-    pub enum_: List<RawJson>,
+    pub enum_: am::List<am::RawJson>,
     pub max_properties: Option<i64>,
     pub min_properties: Option<i64>,
-    pub required: List<String>,
+    pub required: am::List<String>,
     pub items: Option<Box<crate::apiextensions::v1beta1::JSONSchemaPropsOrArray>>,
-    pub all_of: List<crate::apiextensions::v1beta1::JSONSchemaProps>,
-    pub one_of: List<crate::apiextensions::v1beta1::JSONSchemaProps>,
-    pub any_of: List<crate::apiextensions::v1beta1::JSONSchemaProps>,
+    pub all_of: am::List<crate::apiextensions::v1beta1::JSONSchemaProps>,
+    pub one_of: am::List<crate::apiextensions::v1beta1::JSONSchemaProps>,
+    pub any_of: am::List<crate::apiextensions::v1beta1::JSONSchemaProps>,
     pub not: Option<Box<crate::apiextensions::v1beta1::JSONSchemaProps>>,
-    pub properties: Map<crate::apiextensions::v1beta1::JSONSchemaProps>,
+    pub properties: am::Map<crate::apiextensions::v1beta1::JSONSchemaProps>,
     pub additional_properties: Option<Box<crate::apiextensions::v1beta1::JSONSchemaPropsOrBool>>,
-    pub pattern_properties: Map<crate::apiextensions::v1beta1::JSONSchemaProps>,
-    pub dependencies: Map<crate::apiextensions::v1beta1::JSONSchemaPropsOrStringArray>,
+    pub pattern_properties: am::Map<crate::apiextensions::v1beta1::JSONSchemaProps>,
+    pub dependencies: am::Map<crate::apiextensions::v1beta1::JSONSchemaPropsOrStringArray>,
     pub additional_items: Option<Box<crate::apiextensions::v1beta1::JSONSchemaPropsOrBool>>,
-    pub definitions: Map<crate::apiextensions::v1beta1::JSONSchemaProps>,
+    pub definitions: am::Map<crate::apiextensions::v1beta1::JSONSchemaProps>,
     pub external_docs: Option<Box<crate::apiextensions::v1beta1::ExternalDocumentation>>,
-    pub example: Option<RawJson>,
+    pub example: Option<am::RawJson>,
     pub nullable: bool,
     pub x_preserve_unknown_fields: Option<bool>,
     pub x_embedded_resource: bool,
     pub x_int_or_string: bool,
-    pub x_list_map_keys: List<String>,
+    pub x_list_map_keys: am::List<String>,
     pub x_list_type: Option<String>,
     pub x_map_type: Option<String>,
-    pub x_validations: List<crate::apiextensions::v1beta1::ValidationRule>,
+    pub x_validations: am::List<crate::apiextensions::v1beta1::ValidationRule>,
 }
 
-static JSON_SCHEMA_PROPS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JSON_SCHEMA_PROPS_SCHEMA: schema::Schema = schema::Schema {
     name: "JSONSchemaProps",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.JSONSchemaProps",
     atomic: false,
@@ -1167,17 +1186,17 @@ static JSON_SCHEMA_PROPS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "minProperties", ty: schema::Type::Int64, number: 22, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "required", ty: schema::Type::List(&schema::Type::String), number: 23, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "items", ty: schema::Type::Any, number: 24, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "allOf", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA)), number: 25, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "oneOf", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA)), number: 26, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "anyOf", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA)), number: 27, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "not", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA), number: 28, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "properties", ty: schema::Type::Map(&schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA)), number: 29, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "allOf", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA)), number: 25, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "oneOf", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA)), number: 26, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "anyOf", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA)), number: 27, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "not", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA), number: 28, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "properties", ty: schema::Type::Map(&schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA)), number: 29, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "additionalProperties", ty: schema::Type::Any, number: 30, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "patternProperties", ty: schema::Type::Map(&schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA)), number: 31, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "patternProperties", ty: schema::Type::Map(&schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA)), number: 31, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "dependencies", ty: schema::Type::Map(&schema::Type::Any), number: 32, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "additionalItems", ty: schema::Type::Any, number: 33, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "definitions", ty: schema::Type::Map(&schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA)), number: 34, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "externalDocs", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::ExternalDocumentation as wire::Message>::SCHEMA), number: 35, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "definitions", ty: schema::Type::Map(&schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA)), number: 34, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "externalDocs", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::EXTERNAL_DOCUMENTATION_SCHEMA), number: 35, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "example", ty: schema::Type::RawJson, number: 36, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "nullable", ty: schema::Type::Bool, number: 37, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "x-kubernetes-preserve-unknown-fields", ty: schema::Type::Bool, number: 38, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -1186,7 +1205,7 @@ static JSON_SCHEMA_PROPS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "x-kubernetes-list-map-keys", ty: schema::Type::List(&schema::Type::String), number: 41, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "x-kubernetes-list-type", ty: schema::Type::String, number: 42, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "x-kubernetes-map-type", ty: schema::Type::String, number: 43, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "x-kubernetes-validations", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::ValidationRule as wire::Message>::SCHEMA)), number: 44, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["rule"], patch_merge_key: "rule", ..schema::Field::BASE },
+        schema::Field { json: "x-kubernetes-validations", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::VALIDATION_RULE_SCHEMA)), number: 44, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["rule"], patch_merge_key: "rule", ..schema::Field::BASE },
     ],
 };
 
@@ -1397,16 +1416,17 @@ apimachinery::impl_message_field!(JSONSchemaProps);
 #[derive(Clone, Default, PartialEq)]
 pub struct JSONSchemaPropsOrArray {
     pub schema: Option<Box<crate::apiextensions::v1beta1::JSONSchemaProps>>,
-    pub json_schemas: List<crate::apiextensions::v1beta1::JSONSchemaProps>,
+    pub json_schemas: am::List<crate::apiextensions::v1beta1::JSONSchemaProps>,
 }
 
-static JSON_SCHEMA_PROPS_OR_ARRAY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JSON_SCHEMA_PROPS_OR_ARRAY_SCHEMA: schema::Schema = schema::Schema {
     name: "JSONSchemaPropsOrArray",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.JSONSchemaPropsOrArray",
     atomic: false,
     fields: &[
-        schema::Field { json: "Schema", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
-        schema::Field { json: "JSONSchemas", ty: schema::Type::List(&schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA)), number: 2, ..schema::Field::BASE },
+        schema::Field { json: "Schema", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "JSONSchemas", ty: schema::Type::List(&schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA)), number: 2, ..schema::Field::BASE },
     ],
 };
 
@@ -1416,7 +1436,7 @@ impl wire::Message for JSONSchemaPropsOrArray {
     fn json_write_fields(&self, _writer: &mut json::JsonWriter) {
     }
 
-    fn json_read_field(&mut self, key: &str, reader: &mut json::JsonReader<'_>) -> Result<bool, json::JsonError> {
+    fn json_read_field(&mut self, _key: &str, _reader: &mut json::JsonReader<'_>) -> Result<bool, json::JsonError> {
         Ok(false)
     }
 
@@ -1477,13 +1497,14 @@ pub struct JSONSchemaPropsOrBool {
     pub schema: Option<Box<crate::apiextensions::v1beta1::JSONSchemaProps>>,
 }
 
-static JSON_SCHEMA_PROPS_OR_BOOL_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JSON_SCHEMA_PROPS_OR_BOOL_SCHEMA: schema::Schema = schema::Schema {
     name: "JSONSchemaPropsOrBool",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.JSONSchemaPropsOrBool",
     atomic: false,
     fields: &[
         schema::Field { json: "Allows", ty: schema::Type::Bool, number: 1, ..schema::Field::BASE },
-        schema::Field { json: "Schema", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA), number: 2, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "Schema", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA), number: 2, pointer: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1493,7 +1514,7 @@ impl wire::Message for JSONSchemaPropsOrBool {
     fn json_write_fields(&self, _writer: &mut json::JsonWriter) {
     }
 
-    fn json_read_field(&mut self, key: &str, reader: &mut json::JsonReader<'_>) -> Result<bool, json::JsonError> {
+    fn json_read_field(&mut self, _key: &str, _reader: &mut json::JsonReader<'_>) -> Result<bool, json::JsonError> {
         Ok(false)
     }
 
@@ -1555,15 +1576,16 @@ impl std::fmt::Debug for JSONSchemaPropsOrBool {
 #[derive(Clone, Default, PartialEq)]
 pub struct JSONSchemaPropsOrStringArray {
     pub schema: Option<Box<crate::apiextensions::v1beta1::JSONSchemaProps>>,
-    pub property: List<String>,
+    pub property: am::List<String>,
 }
 
-static JSON_SCHEMA_PROPS_OR_STRING_ARRAY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JSON_SCHEMA_PROPS_OR_STRING_ARRAY_SCHEMA: schema::Schema = schema::Schema {
     name: "JSONSchemaPropsOrStringArray",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.JSONSchemaPropsOrStringArray",
     atomic: false,
     fields: &[
-        schema::Field { json: "Schema", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::JSONSchemaProps as wire::Message>::SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "Schema", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::JSON_SCHEMA_PROPS_SCHEMA), number: 1, pointer: true, ..schema::Field::BASE },
         schema::Field { json: "Property", ty: schema::Type::List(&schema::Type::String), number: 2, ..schema::Field::BASE },
     ],
 };
@@ -1574,7 +1596,7 @@ impl wire::Message for JSONSchemaPropsOrStringArray {
     fn json_write_fields(&self, _writer: &mut json::JsonWriter) {
     }
 
-    fn json_read_field(&mut self, key: &str, reader: &mut json::JsonReader<'_>) -> Result<bool, json::JsonError> {
+    fn json_read_field(&mut self, _key: &str, _reader: &mut json::JsonReader<'_>) -> Result<bool, json::JsonError> {
         Ok(false)
     }
 
@@ -1634,7 +1656,8 @@ pub struct SelectableField {
     pub json_path: String,
 }
 
-static SELECTABLE_FIELD_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELECTABLE_FIELD_SCHEMA: schema::Schema = schema::Schema {
     name: "SelectableField",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.SelectableField",
     atomic: false,
@@ -1683,7 +1706,8 @@ pub struct ServiceReference {
     pub port: Option<i32>,
 }
 
-static SERVICE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceReference",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.ServiceReference",
     atomic: false,
@@ -1749,7 +1773,8 @@ pub struct ValidationRule {
     pub optional_old_self: Option<bool>,
 }
 
-static VALIDATION_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VALIDATION_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "ValidationRule",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.ValidationRule",
     atomic: false,
@@ -1819,16 +1844,17 @@ apimachinery::impl_message_field!(ValidationRule);
 pub struct WebhookClientConfig {
     pub url: Option<String>,
     pub service: Option<Box<crate::apiextensions::v1beta1::ServiceReference>>,
-    pub ca_bundle: ByteString,
+    pub ca_bundle: am::ByteString,
 }
 
-static WEBHOOK_CLIENT_CONFIG_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static WEBHOOK_CLIENT_CONFIG_SCHEMA: schema::Schema = schema::Schema {
     name: "WebhookClientConfig",
     full_name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1beta1.WebhookClientConfig",
     atomic: false,
     fields: &[
         schema::Field { json: "url", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "service", ty: schema::Type::Struct(<crate::apiextensions::v1beta1::ServiceReference as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "service", ty: schema::Type::Struct(&crate::apiextensions::v1beta1::SERVICE_REFERENCE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "caBundle", ty: schema::Type::Bytes, number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };

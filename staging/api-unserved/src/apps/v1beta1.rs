@@ -2,23 +2,25 @@
 
 //! Types of apps/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ControllerRevision {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub data: RawJson,
+    pub data: am::RawJson,
     pub revision: i64,
 }
 
-static CONTROLLER_REVISION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTROLLER_REVISION_SCHEMA: schema::Schema = schema::Schema {
     name: "ControllerRevision",
     full_name: "io.k8s.api.apps.v1beta1.ControllerRevision",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "data", ty: schema::Type::RawJson, number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revision", ty: schema::Type::Int64, number: 3, required: true, ..schema::Field::BASE },
     ],
@@ -73,16 +75,17 @@ apimachinery::impl_resource!(ControllerRevision, crate::apps::v1beta1::Controlle
 pub struct ControllerRevisionList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1beta1::ControllerRevision>,
+    pub items: am::List<crate::apps::v1beta1::ControllerRevision>,
 }
 
-static CONTROLLER_REVISION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTROLLER_REVISION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ControllerRevisionList",
     full_name: "io.k8s.api.apps.v1beta1.ControllerRevisionList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1beta1::ControllerRevision as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1beta1::CONTROLLER_REVISION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -135,14 +138,15 @@ pub struct Deployment {
     pub status: crate::apps::v1beta1::DeploymentStatus,
 }
 
-static DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "Deployment",
     full_name: "io.k8s.api.apps.v1beta1.Deployment",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apps::v1beta1::DeploymentSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apps::v1beta1::DeploymentStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apps::v1beta1::DEPLOYMENT_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apps::v1beta1::DEPLOYMENT_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -195,13 +199,14 @@ apimachinery::impl_resource!(Deployment, crate::apps::v1beta1::DeploymentList, "
 pub struct DeploymentCondition {
     pub type_: String,
     pub status: String,
-    pub last_update_time: Time,
-    pub last_transition_time: Time,
+    pub last_update_time: am::Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static DEPLOYMENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentCondition",
     full_name: "io.k8s.api.apps.v1beta1.DeploymentCondition",
     atomic: false,
@@ -271,16 +276,17 @@ apimachinery::impl_message_field!(DeploymentCondition);
 pub struct DeploymentList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1beta1::Deployment>,
+    pub items: am::List<crate::apps::v1beta1::Deployment>,
 }
 
-static DEPLOYMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentList",
     full_name: "io.k8s.api.apps.v1beta1.DeploymentList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1beta1::Deployment as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1beta1::DEPLOYMENT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -329,18 +335,19 @@ apimachinery::impl_list!(DeploymentList, crate::apps::v1beta1::Deployment);
 pub struct DeploymentRollback {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub name: String,
-    pub updated_annotations: Map<String>,
+    pub updated_annotations: am::Map<String>,
     pub rollback_to: crate::apps::v1beta1::RollbackConfig,
 }
 
-static DEPLOYMENT_ROLLBACK_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_ROLLBACK_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentRollback",
     full_name: "io.k8s.api.apps.v1beta1.DeploymentRollback",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "updatedAnnotations", ty: schema::Type::Map(&schema::Type::String), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(<crate::apps::v1beta1::RollbackConfig as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(&crate::apps::v1beta1::ROLLBACK_CONFIG_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -401,19 +408,20 @@ pub struct DeploymentSpec {
     pub progress_deadline_seconds: Option<i32>,
 }
 
-static DEPLOYMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentSpec",
     full_name: "io.k8s.api.apps.v1beta1.DeploymentSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "strategy", ty: schema::Type::Struct(<crate::apps::v1beta1::DeploymentStrategy as wire::Message>::SCHEMA), number: 4, omit_empty: true, patch_retain_keys: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "strategy", ty: schema::Type::Struct(&crate::apps::v1beta1::DEPLOYMENT_STRATEGY_SCHEMA), number: 4, omit_empty: true, patch_retain_keys: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revisionHistoryLimit", ty: schema::Type::Int32, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "paused", ty: schema::Type::Bool, number: 7, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(<crate::apps::v1beta1::RollbackConfig as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(&crate::apps::v1beta1::ROLLBACK_CONFIG_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "progressDeadlineSeconds", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -491,11 +499,12 @@ pub struct DeploymentStatus {
     pub available_replicas: i32,
     pub unavailable_replicas: i32,
     pub terminating_replicas: Option<i32>,
-    pub conditions: List<crate::apps::v1beta1::DeploymentCondition>,
+    pub conditions: am::List<crate::apps::v1beta1::DeploymentCondition>,
     pub collision_count: Option<i32>,
 }
 
-static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentStatus",
     full_name: "io.k8s.api.apps.v1beta1.DeploymentStatus",
     atomic: false,
@@ -507,7 +516,7 @@ static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "unavailableReplicas", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminatingReplicas", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1beta1::DeploymentCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1beta1::DEPLOYMENT_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "collisionCount", ty: schema::Type::Int32, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -582,13 +591,14 @@ pub struct DeploymentStrategy {
     pub rolling_update: Option<Box<crate::apps::v1beta1::RollingUpdateDeployment>>,
 }
 
-static DEPLOYMENT_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentStrategy",
     full_name: "io.k8s.api.apps.v1beta1.DeploymentStrategy",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(<crate::apps::v1beta1::RollingUpdateDeployment as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(&crate::apps::v1beta1::ROLLING_UPDATE_DEPLOYMENT_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -633,7 +643,8 @@ pub struct RollbackConfig {
     pub revision: i64,
 }
 
-static ROLLBACK_CONFIG_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLBACK_CONFIG_SCHEMA: schema::Schema = schema::Schema {
     name: "RollbackConfig",
     full_name: "io.k8s.api.apps.v1beta1.RollbackConfig",
     atomic: false,
@@ -676,11 +687,12 @@ apimachinery::impl_message_field!(RollbackConfig);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RollingUpdateDeployment {
-    pub max_unavailable: Option<IntOrString>,
-    pub max_surge: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
+    pub max_surge: Option<am::IntOrString>,
 }
 
-static ROLLING_UPDATE_DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLING_UPDATE_DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "RollingUpdateDeployment",
     full_name: "io.k8s.api.apps.v1beta1.RollingUpdateDeployment",
     atomic: false,
@@ -729,10 +741,11 @@ apimachinery::impl_message_field!(RollingUpdateDeployment);
 #[derive(Clone, Default, PartialEq)]
 pub struct RollingUpdateStatefulSetStrategy {
     pub partition: Option<i32>,
-    pub max_unavailable: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
 }
 
-static ROLLING_UPDATE_STATEFUL_SET_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLING_UPDATE_STATEFUL_SET_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "RollingUpdateStatefulSetStrategy",
     full_name: "io.k8s.api.apps.v1beta1.RollingUpdateStatefulSetStrategy",
     atomic: false,
@@ -786,14 +799,15 @@ pub struct Scale {
     pub status: crate::apps::v1beta1::ScaleStatus,
 }
 
-static SCALE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_SCHEMA: schema::Schema = schema::Schema {
     name: "Scale",
     full_name: "io.k8s.api.apps.v1beta1.Scale",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apps::v1beta1::ScaleSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apps::v1beta1::ScaleStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apps::v1beta1::SCALE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apps::v1beta1::SCALE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -847,7 +861,8 @@ pub struct ScaleSpec {
     pub replicas: i32,
 }
 
-static SCALE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleSpec",
     full_name: "io.k8s.api.apps.v1beta1.ScaleSpec",
     atomic: false,
@@ -891,11 +906,12 @@ apimachinery::impl_message_field!(ScaleSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct ScaleStatus {
     pub replicas: i32,
-    pub selector: Map<String>,
+    pub selector: am::Map<String>,
     pub target_selector: String,
 }
 
-static SCALE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleStatus",
     full_name: "io.k8s.api.apps.v1beta1.ScaleStatus",
     atomic: false,
@@ -954,14 +970,15 @@ pub struct StatefulSet {
     pub status: crate::apps::v1beta1::StatefulSetStatus,
 }
 
-static STATEFUL_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSet",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSet",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::apps::v1beta1::StatefulSetSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::apps::v1beta1::StatefulSetStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::apps::v1beta1::STATEFUL_SET_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::apps::v1beta1::STATEFUL_SET_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1014,12 +1031,13 @@ apimachinery::impl_resource!(StatefulSet, crate::apps::v1beta1::StatefulSetList,
 pub struct StatefulSetCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static STATEFUL_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetCondition",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSetCondition",
     atomic: false,
@@ -1084,16 +1102,17 @@ apimachinery::impl_message_field!(StatefulSetCondition);
 pub struct StatefulSetList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::apps::v1beta1::StatefulSet>,
+    pub items: am::List<crate::apps::v1beta1::StatefulSet>,
 }
 
-static STATEFUL_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetList",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSetList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1beta1::StatefulSet as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1beta1::STATEFUL_SET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1143,7 +1162,8 @@ pub struct StatefulSetOrdinals {
     pub start: i32,
 }
 
-static STATEFUL_SET_ORDINALS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_ORDINALS_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetOrdinals",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSetOrdinals",
     atomic: false,
@@ -1190,7 +1210,8 @@ pub struct StatefulSetPersistentVolumeClaimRetentionPolicy {
     pub when_scaled: String,
 }
 
-static STATEFUL_SET_PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetPersistentVolumeClaimRetentionPolicy",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSetPersistentVolumeClaimRetentionPolicy",
     atomic: false,
@@ -1241,7 +1262,7 @@ pub struct StatefulSetSpec {
     pub replicas: Option<i32>,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub template: api_core::core::v1::PodTemplateSpec,
-    pub volume_claim_templates: List<api_core::core::v1::PersistentVolumeClaim>,
+    pub volume_claim_templates: am::List<api_core::core::v1::PersistentVolumeClaim>,
     pub service_name: String,
     pub pod_management_policy: String,
     pub update_strategy: crate::apps::v1beta1::StatefulSetUpdateStrategy,
@@ -1251,22 +1272,23 @@ pub struct StatefulSetSpec {
     pub ordinals: Option<Box<crate::apps::v1beta1::StatefulSetOrdinals>>,
 }
 
-static STATEFUL_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetSpec",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSetSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "volumeClaimTemplates", ty: schema::Type::List(&schema::Type::Struct(<api_core::core::v1::PersistentVolumeClaim as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "volumeClaimTemplates", ty: schema::Type::List(&schema::Type::Struct(&api_core::core::v1::PERSISTENT_VOLUME_CLAIM_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "serviceName", ty: schema::Type::String, number: 5, ..schema::Field::BASE },
         schema::Field { json: "podManagementPolicy", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(<crate::apps::v1beta1::StatefulSetUpdateStrategy as wire::Message>::SCHEMA), number: 7, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(&crate::apps::v1beta1::STATEFUL_SET_UPDATE_STRATEGY_SCHEMA), number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revisionHistoryLimit", ty: schema::Type::Int32, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 9, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "persistentVolumeClaimRetentionPolicy", ty: schema::Type::Struct(<crate::apps::v1beta1::StatefulSetPersistentVolumeClaimRetentionPolicy as wire::Message>::SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ordinals", ty: schema::Type::Struct(<crate::apps::v1beta1::StatefulSetOrdinals as wire::Message>::SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "persistentVolumeClaimRetentionPolicy", ty: schema::Type::Struct(&crate::apps::v1beta1::STATEFUL_SET_PERSISTENT_VOLUME_CLAIM_RETENTION_POLICY_SCHEMA), number: 10, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "ordinals", ty: schema::Type::Struct(&crate::apps::v1beta1::STATEFUL_SET_ORDINALS_SCHEMA), number: 11, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1352,11 +1374,12 @@ pub struct StatefulSetStatus {
     pub current_revision: String,
     pub update_revision: String,
     pub collision_count: Option<i32>,
-    pub conditions: List<crate::apps::v1beta1::StatefulSetCondition>,
+    pub conditions: am::List<crate::apps::v1beta1::StatefulSetCondition>,
     pub available_replicas: i32,
 }
 
-static STATEFUL_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetStatus",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSetStatus",
     atomic: false,
@@ -1369,7 +1392,7 @@ static STATEFUL_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "currentRevision", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "updateRevision", ty: schema::Type::String, number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "collisionCount", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::apps::v1beta1::StatefulSetCondition as wire::Message>::SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::apps::v1beta1::STATEFUL_SET_CONDITION_SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 11, ..schema::Field::BASE },
     ],
 };
@@ -1448,13 +1471,14 @@ pub struct StatefulSetUpdateStrategy {
     pub rolling_update: Option<Box<crate::apps::v1beta1::RollingUpdateStatefulSetStrategy>>,
 }
 
-static STATEFUL_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static STATEFUL_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "StatefulSetUpdateStrategy",
     full_name: "io.k8s.api.apps.v1beta1.StatefulSetUpdateStrategy",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(<crate::apps::v1beta1::RollingUpdateStatefulSetStrategy as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(&crate::apps::v1beta1::ROLLING_UPDATE_STATEFUL_SET_STRATEGY_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 

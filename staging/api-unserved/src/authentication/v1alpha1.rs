@@ -2,8 +2,9 @@
 
 //! Types of authentication/v1alpha1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct SelfSubjectReview {
@@ -12,13 +13,14 @@ pub struct SelfSubjectReview {
     pub status: crate::authentication::v1alpha1::SelfSubjectReviewStatus,
 }
 
-static SELF_SUBJECT_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectReview",
     full_name: "io.k8s.api.authentication.v1alpha1.SelfSubjectReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authentication::v1alpha1::SelfSubjectReviewStatus as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authentication::v1alpha1::SELF_SUBJECT_REVIEW_STATUS_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -68,12 +70,13 @@ pub struct SelfSubjectReviewStatus {
     pub user_info: api_groups::authentication::v1::UserInfo,
 }
 
-static SELF_SUBJECT_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectReviewStatus",
     full_name: "io.k8s.api.authentication.v1alpha1.SelfSubjectReviewStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "userInfo", ty: schema::Type::Struct(<api_groups::authentication::v1::UserInfo as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "userInfo", ty: schema::Type::Struct(&api_groups::authentication::v1::USER_INFO_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 

@@ -2,8 +2,9 @@
 
 //! Types of authentication/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 pub type ExtraValue = wire::StringList;
 
@@ -14,13 +15,14 @@ pub struct SelfSubjectReview {
     pub status: crate::authentication::v1beta1::SelfSubjectReviewStatus,
 }
 
-static SELF_SUBJECT_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectReview",
     full_name: "io.k8s.api.authentication.v1beta1.SelfSubjectReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authentication::v1beta1::SelfSubjectReviewStatus as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authentication::v1beta1::SELF_SUBJECT_REVIEW_STATUS_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -70,12 +72,13 @@ pub struct SelfSubjectReviewStatus {
     pub user_info: api_groups::authentication::v1::UserInfo,
 }
 
-static SELF_SUBJECT_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectReviewStatus",
     full_name: "io.k8s.api.authentication.v1beta1.SelfSubjectReviewStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "userInfo", ty: schema::Type::Struct(<api_groups::authentication::v1::UserInfo as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "userInfo", ty: schema::Type::Struct(&api_groups::authentication::v1::USER_INFO_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -119,14 +122,15 @@ pub struct TokenReview {
     pub status: crate::authentication::v1beta1::TokenReviewStatus,
 }
 
-static TOKEN_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenReview",
     full_name: "io.k8s.api.authentication.v1beta1.TokenReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::authentication::v1beta1::TokenReviewSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authentication::v1beta1::TokenReviewStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::authentication::v1beta1::TOKEN_REVIEW_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authentication::v1beta1::TOKEN_REVIEW_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -178,10 +182,11 @@ apimachinery::impl_resource!(TokenReview, wire::NoList<TokenReview>, "authentica
 #[derive(Clone, Default, PartialEq)]
 pub struct TokenReviewSpec {
     pub token: String,
-    pub audiences: List<String>,
+    pub audiences: am::List<String>,
 }
 
-static TOKEN_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenReviewSpec",
     full_name: "io.k8s.api.authentication.v1beta1.TokenReviewSpec",
     atomic: false,
@@ -231,17 +236,18 @@ apimachinery::impl_message_field!(TokenReviewSpec);
 pub struct TokenReviewStatus {
     pub authenticated: bool,
     pub user: crate::authentication::v1beta1::UserInfo,
-    pub audiences: List<String>,
+    pub audiences: am::List<String>,
     pub error: String,
 }
 
-static TOKEN_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static TOKEN_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "TokenReviewStatus",
     full_name: "io.k8s.api.authentication.v1beta1.TokenReviewStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "authenticated", ty: schema::Type::Bool, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "user", ty: schema::Type::Struct(<crate::authentication::v1beta1::UserInfo as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "user", ty: schema::Type::Struct(&crate::authentication::v1beta1::USER_INFO_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "audiences", ty: schema::Type::List(&schema::Type::String), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "error", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -295,11 +301,12 @@ apimachinery::impl_message_field!(TokenReviewStatus);
 pub struct UserInfo {
     pub username: String,
     pub uid: String,
-    pub groups: List<String>,
-    pub extra: Map<wire::StringList>,
+    pub groups: am::List<String>,
+    pub extra: am::Map<wire::StringList>,
 }
 
-static USER_INFO_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static USER_INFO_SCHEMA: schema::Schema = schema::Schema {
     name: "UserInfo",
     full_name: "io.k8s.api.authentication.v1beta1.UserInfo",
     atomic: false,

@@ -2,8 +2,9 @@
 
 //! Types of authorization/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 pub type ExtraValue = wire::StringList;
 
@@ -15,14 +16,15 @@ pub struct LocalSubjectAccessReview {
     pub status: crate::authorization::v1beta1::SubjectAccessReviewStatus,
 }
 
-static LOCAL_SUBJECT_ACCESS_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LOCAL_SUBJECT_ACCESS_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "LocalSubjectAccessReview",
     full_name: "io.k8s.api.authorization.v1beta1.LocalSubjectAccessReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::authorization::v1beta1::SubjectAccessReviewSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authorization::v1beta1::SubjectAccessReviewStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::authorization::v1beta1::SUBJECT_ACCESS_REVIEW_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authorization::v1beta1::SUBJECT_ACCESS_REVIEW_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -77,7 +79,8 @@ pub struct NonResourceAttributes {
     pub verb: String,
 }
 
-static NON_RESOURCE_ATTRIBUTES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NON_RESOURCE_ATTRIBUTES_SCHEMA: schema::Schema = schema::Schema {
     name: "NonResourceAttributes",
     full_name: "io.k8s.api.authorization.v1beta1.NonResourceAttributes",
     atomic: false,
@@ -125,11 +128,12 @@ apimachinery::impl_message_field!(NonResourceAttributes);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NonResourceRule {
-    pub verbs: List<String>,
-    pub non_resource_urls: List<String>,
+    pub verbs: am::List<String>,
+    pub non_resource_urls: am::List<String>,
 }
 
-static NON_RESOURCE_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NON_RESOURCE_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "NonResourceRule",
     full_name: "io.k8s.api.authorization.v1beta1.NonResourceRule",
     atomic: false,
@@ -188,7 +192,8 @@ pub struct ResourceAttributes {
     pub label_selector: Option<Box<api_groups::authorization::v1::LabelSelectorAttributes>>,
 }
 
-static RESOURCE_ATTRIBUTES_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_ATTRIBUTES_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceAttributes",
     full_name: "io.k8s.api.authorization.v1beta1.ResourceAttributes",
     atomic: false,
@@ -200,8 +205,8 @@ static RESOURCE_ATTRIBUTES_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "resource", ty: schema::Type::String, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "subresource", ty: schema::Type::String, number: 6, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "name", ty: schema::Type::String, number: 7, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "fieldSelector", ty: schema::Type::Struct(<api_groups::authorization::v1::FieldSelectorAttributes as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "labelSelector", ty: schema::Type::Struct(<api_groups::authorization::v1::LabelSelectorAttributes as wire::Message>::SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "fieldSelector", ty: schema::Type::Struct(&api_groups::authorization::v1::FIELD_SELECTOR_ATTRIBUTES_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "labelSelector", ty: schema::Type::Struct(&api_groups::authorization::v1::LABEL_SELECTOR_ATTRIBUTES_SCHEMA), number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -271,13 +276,14 @@ apimachinery::impl_message_field!(ResourceAttributes);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourceRule {
-    pub verbs: List<String>,
-    pub api_groups: List<String>,
-    pub resources: List<String>,
-    pub resource_names: List<String>,
+    pub verbs: am::List<String>,
+    pub api_groups: am::List<String>,
+    pub resources: am::List<String>,
+    pub resource_names: am::List<String>,
 }
 
-static RESOURCE_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourceRule",
     full_name: "io.k8s.api.authorization.v1beta1.ResourceRule",
     atomic: false,
@@ -341,14 +347,15 @@ pub struct SelfSubjectAccessReview {
     pub status: crate::authorization::v1beta1::SubjectAccessReviewStatus,
 }
 
-static SELF_SUBJECT_ACCESS_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_ACCESS_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectAccessReview",
     full_name: "io.k8s.api.authorization.v1beta1.SelfSubjectAccessReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::authorization::v1beta1::SelfSubjectAccessReviewSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authorization::v1beta1::SubjectAccessReviewStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::authorization::v1beta1::SELF_SUBJECT_ACCESS_REVIEW_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authorization::v1beta1::SUBJECT_ACCESS_REVIEW_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -403,13 +410,14 @@ pub struct SelfSubjectAccessReviewSpec {
     pub non_resource_attributes: Option<Box<crate::authorization::v1beta1::NonResourceAttributes>>,
 }
 
-static SELF_SUBJECT_ACCESS_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_ACCESS_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectAccessReviewSpec",
     full_name: "io.k8s.api.authorization.v1beta1.SelfSubjectAccessReviewSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "resourceAttributes", ty: schema::Type::Struct(<crate::authorization::v1beta1::ResourceAttributes as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nonResourceAttributes", ty: schema::Type::Struct(<crate::authorization::v1beta1::NonResourceAttributes as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceAttributes", ty: schema::Type::Struct(&crate::authorization::v1beta1::RESOURCE_ATTRIBUTES_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nonResourceAttributes", ty: schema::Type::Struct(&crate::authorization::v1beta1::NON_RESOURCE_ATTRIBUTES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -457,14 +465,15 @@ pub struct SelfSubjectRulesReview {
     pub status: crate::authorization::v1beta1::SubjectRulesReviewStatus,
 }
 
-static SELF_SUBJECT_RULES_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_RULES_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectRulesReview",
     full_name: "io.k8s.api.authorization.v1beta1.SelfSubjectRulesReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::authorization::v1beta1::SelfSubjectRulesReviewSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authorization::v1beta1::SubjectRulesReviewStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::authorization::v1beta1::SELF_SUBJECT_RULES_REVIEW_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authorization::v1beta1::SUBJECT_RULES_REVIEW_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -518,7 +527,8 @@ pub struct SelfSubjectRulesReviewSpec {
     pub namespace: String,
 }
 
-static SELF_SUBJECT_RULES_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SELF_SUBJECT_RULES_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "SelfSubjectRulesReviewSpec",
     full_name: "io.k8s.api.authorization.v1beta1.SelfSubjectRulesReviewSpec",
     atomic: false,
@@ -567,14 +577,15 @@ pub struct SubjectAccessReview {
     pub status: crate::authorization::v1beta1::SubjectAccessReviewStatus,
 }
 
-static SUBJECT_ACCESS_REVIEW_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUBJECT_ACCESS_REVIEW_SCHEMA: schema::Schema = schema::Schema {
     name: "SubjectAccessReview",
     full_name: "io.k8s.api.authorization.v1beta1.SubjectAccessReview",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::authorization::v1beta1::SubjectAccessReviewSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::authorization::v1beta1::SubjectAccessReviewStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::authorization::v1beta1::SUBJECT_ACCESS_REVIEW_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::authorization::v1beta1::SUBJECT_ACCESS_REVIEW_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -628,18 +639,19 @@ pub struct SubjectAccessReviewSpec {
     pub resource_attributes: Option<Box<crate::authorization::v1beta1::ResourceAttributes>>,
     pub non_resource_attributes: Option<Box<crate::authorization::v1beta1::NonResourceAttributes>>,
     pub user: String,
-    pub group: List<String>,
-    pub extra: Map<wire::StringList>,
+    pub group: am::List<String>,
+    pub extra: am::Map<wire::StringList>,
     pub uid: String,
 }
 
-static SUBJECT_ACCESS_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUBJECT_ACCESS_REVIEW_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "SubjectAccessReviewSpec",
     full_name: "io.k8s.api.authorization.v1beta1.SubjectAccessReviewSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "resourceAttributes", ty: schema::Type::Struct(<crate::authorization::v1beta1::ResourceAttributes as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nonResourceAttributes", ty: schema::Type::Struct(<crate::authorization::v1beta1::NonResourceAttributes as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resourceAttributes", ty: schema::Type::Struct(&crate::authorization::v1beta1::RESOURCE_ATTRIBUTES_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nonResourceAttributes", ty: schema::Type::Struct(&crate::authorization::v1beta1::NON_RESOURCE_ATTRIBUTES_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "user", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "group", ty: schema::Type::List(&schema::Type::String), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "extra", ty: schema::Type::Map(&schema::Type::List(&schema::Type::String)), number: 5, omit_empty: true, ..schema::Field::BASE },
@@ -707,7 +719,8 @@ pub struct SubjectAccessReviewStatus {
     pub evaluation_error: String,
 }
 
-static SUBJECT_ACCESS_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUBJECT_ACCESS_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "SubjectAccessReviewStatus",
     full_name: "io.k8s.api.authorization.v1beta1.SubjectAccessReviewStatus",
     atomic: false,
@@ -765,19 +778,20 @@ apimachinery::impl_message_field!(SubjectAccessReviewStatus);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct SubjectRulesReviewStatus {
-    pub resource_rules: List<crate::authorization::v1beta1::ResourceRule>,
-    pub non_resource_rules: List<crate::authorization::v1beta1::NonResourceRule>,
+    pub resource_rules: am::List<crate::authorization::v1beta1::ResourceRule>,
+    pub non_resource_rules: am::List<crate::authorization::v1beta1::NonResourceRule>,
     pub incomplete: bool,
     pub evaluation_error: String,
 }
 
-static SUBJECT_RULES_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUBJECT_RULES_REVIEW_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "SubjectRulesReviewStatus",
     full_name: "io.k8s.api.authorization.v1beta1.SubjectRulesReviewStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::authorization::v1beta1::ResourceRule as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "nonResourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::authorization::v1beta1::NonResourceRule as wire::Message>::SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::authorization::v1beta1::RESOURCE_RULE_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "nonResourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::authorization::v1beta1::NON_RESOURCE_RULE_SCHEMA)), number: 2, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "incomplete", ty: schema::Type::Bool, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "evaluationError", ty: schema::Type::String, number: 4, omit_empty: true, ..schema::Field::BASE },
     ],

@@ -2,8 +2,9 @@
 
 //! Types of batch/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CronJob {
@@ -13,14 +14,15 @@ pub struct CronJob {
     pub status: crate::batch::v1beta1::CronJobStatus,
 }
 
-static CRON_JOB_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJob",
     full_name: "io.k8s.api.batch.v1beta1.CronJob",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::batch::v1beta1::CronJobSpec as wire::Message>::SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::batch::v1beta1::CronJobStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::batch::v1beta1::CRON_JOB_SPEC_SCHEMA), number: 2, required: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::batch::v1beta1::CRON_JOB_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -73,16 +75,17 @@ apimachinery::impl_resource!(CronJob, crate::batch::v1beta1::CronJobList, "batch
 pub struct CronJobList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::batch::v1beta1::CronJob>,
+    pub items: am::List<crate::batch::v1beta1::CronJob>,
 }
 
-static CRON_JOB_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJobList",
     full_name: "io.k8s.api.batch.v1beta1.CronJobList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::batch::v1beta1::CronJob as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::batch::v1beta1::CRON_JOB_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -139,7 +142,8 @@ pub struct CronJobSpec {
     pub failed_jobs_history_limit: Option<i32>,
 }
 
-static CRON_JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJobSpec",
     full_name: "io.k8s.api.batch.v1beta1.CronJobSpec",
     atomic: false,
@@ -149,7 +153,7 @@ static CRON_JOB_SPEC_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "startingDeadlineSeconds", ty: schema::Type::Int64, number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "concurrencyPolicy", ty: schema::Type::String, number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "suspend", ty: schema::Type::Bool, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "jobTemplate", ty: schema::Type::Struct(<crate::batch::v1beta1::JobTemplateSpec as wire::Message>::SCHEMA), number: 5, required: true, ..schema::Field::BASE },
+        schema::Field { json: "jobTemplate", ty: schema::Type::Struct(&crate::batch::v1beta1::JOB_TEMPLATE_SPEC_SCHEMA), number: 5, required: true, ..schema::Field::BASE },
         schema::Field { json: "successfulJobsHistoryLimit", ty: schema::Type::Int32, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "failedJobsHistoryLimit", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -217,17 +221,18 @@ apimachinery::impl_message_field!(CronJobSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CronJobStatus {
-    pub active: List<api_core::core::v1::ObjectReference>,
-    pub last_schedule_time: Option<Time>,
-    pub last_successful_time: Option<Time>,
+    pub active: am::List<api_core::core::v1::ObjectReference>,
+    pub last_schedule_time: Option<am::Time>,
+    pub last_successful_time: Option<am::Time>,
 }
 
-static CRON_JOB_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CRON_JOB_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "CronJobStatus",
     full_name: "io.k8s.api.batch.v1beta1.CronJobStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "active", ty: schema::Type::List(&schema::Type::Struct(<api_core::core::v1::ObjectReference as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "active", ty: schema::Type::List(&schema::Type::Struct(&api_core::core::v1::OBJECT_REFERENCE_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "lastScheduleTime", ty: schema::Type::Time, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "lastSuccessfulTime", ty: schema::Type::Time, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -279,13 +284,14 @@ pub struct JobTemplateSpec {
     pub spec: api_groups::batch::v1::JobSpec,
 }
 
-static JOB_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static JOB_TEMPLATE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "JobTemplateSpec",
     full_name: "io.k8s.api.batch.v1beta1.JobTemplateSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<api_groups::batch::v1::JobSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&api_groups::batch::v1::JOB_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 

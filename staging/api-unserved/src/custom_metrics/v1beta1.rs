@@ -2,8 +2,9 @@
 
 //! Types of custom_metrics/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct MetricListOptions {
@@ -12,7 +13,8 @@ pub struct MetricListOptions {
     pub metric_label_selector: String,
 }
 
-static METRIC_LIST_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_LIST_OPTIONS_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricListOptions",
     full_name: "io.k8s.metrics.pkg.apis.custom_metrics.v1beta1.MetricListOptions",
     atomic: false,
@@ -67,23 +69,24 @@ pub struct MetricValue {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub described_object: api_core::core::v1::ObjectReference,
     pub metric_name: String,
-    pub timestamp: Time,
+    pub timestamp: am::Time,
     pub window: Option<i64>,
-    pub value: Quantity,
+    pub value: am::Quantity,
     pub selector: Option<Box<apimachinery::meta::v1::LabelSelector>>,
 }
 
-static METRIC_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricValue",
     full_name: "io.k8s.metrics.pkg.apis.custom_metrics.v1beta1.MetricValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "describedObject", ty: schema::Type::Struct(<api_core::core::v1::ObjectReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "describedObject", ty: schema::Type::Struct(&api_core::core::v1::OBJECT_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "metricName", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "timestamp", ty: schema::Type::Time, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "window", ty: schema::Type::Int64, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "value", ty: schema::Type::Quantity, number: 5, required: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 6, pointer: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 6, pointer: true, ..schema::Field::BASE },
     ],
 };
 
@@ -147,16 +150,17 @@ apimachinery::impl_kind!(MetricValue, "custom.metrics.k8s.io", "v1beta1", "Metri
 pub struct MetricValueList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::custom_metrics::v1beta1::MetricValue>,
+    pub items: am::List<crate::custom_metrics::v1beta1::MetricValue>,
 }
 
-static METRIC_VALUE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static METRIC_VALUE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "MetricValueList",
     full_name: "io.k8s.metrics.pkg.apis.custom_metrics.v1beta1.MetricValueList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::custom_metrics::v1beta1::MetricValue as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::custom_metrics::v1beta1::METRIC_VALUE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 

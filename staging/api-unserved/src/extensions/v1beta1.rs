@@ -2,8 +2,9 @@
 
 //! Types of extensions/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct DaemonSet {
@@ -13,14 +14,15 @@ pub struct DaemonSet {
     pub status: crate::extensions::v1beta1::DaemonSetStatus,
 }
 
-static DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSet",
     full_name: "io.k8s.api.extensions.v1beta1.DaemonSet",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::extensions::v1beta1::DaemonSetSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::extensions::v1beta1::DaemonSetStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::extensions::v1beta1::DAEMON_SET_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::extensions::v1beta1::DAEMON_SET_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -73,12 +75,13 @@ apimachinery::impl_resource!(DaemonSet, crate::extensions::v1beta1::DaemonSetLis
 pub struct DaemonSetCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static DAEMON_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetCondition",
     full_name: "io.k8s.api.extensions.v1beta1.DaemonSetCondition",
     atomic: false,
@@ -143,16 +146,17 @@ apimachinery::impl_message_field!(DaemonSetCondition);
 pub struct DaemonSetList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::extensions::v1beta1::DaemonSet>,
+    pub items: am::List<crate::extensions::v1beta1::DaemonSet>,
 }
 
-static DAEMON_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetList",
     full_name: "io.k8s.api.extensions.v1beta1.DaemonSetList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::DaemonSet as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::DAEMON_SET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -207,14 +211,15 @@ pub struct DaemonSetSpec {
     pub revision_history_limit: Option<i32>,
 }
 
-static DAEMON_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetSpec",
     full_name: "io.k8s.api.extensions.v1beta1.DaemonSetSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(<crate::extensions::v1beta1::DaemonSetUpdateStrategy as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "updateStrategy", ty: schema::Type::Struct(&crate::extensions::v1beta1::DAEMON_SET_UPDATE_STRATEGY_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "templateGeneration", ty: schema::Type::Int64, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revisionHistoryLimit", ty: schema::Type::Int32, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -284,10 +289,11 @@ pub struct DaemonSetStatus {
     pub number_available: i32,
     pub number_unavailable: i32,
     pub collision_count: Option<i32>,
-    pub conditions: List<crate::extensions::v1beta1::DaemonSetCondition>,
+    pub conditions: am::List<crate::extensions::v1beta1::DaemonSetCondition>,
 }
 
-static DAEMON_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetStatus",
     full_name: "io.k8s.api.extensions.v1beta1.DaemonSetStatus",
     atomic: false,
@@ -301,7 +307,7 @@ static DAEMON_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "numberAvailable", ty: schema::Type::Int32, number: 7, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "numberUnavailable", ty: schema::Type::Int32, number: 8, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "collisionCount", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::DaemonSetCondition as wire::Message>::SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::DAEMON_SET_CONDITION_SCHEMA)), number: 10, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -379,13 +385,14 @@ pub struct DaemonSetUpdateStrategy {
     pub rolling_update: Option<Box<crate::extensions::v1beta1::RollingUpdateDaemonSet>>,
 }
 
-static DAEMON_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DAEMON_SET_UPDATE_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "DaemonSetUpdateStrategy",
     full_name: "io.k8s.api.extensions.v1beta1.DaemonSetUpdateStrategy",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(<crate::extensions::v1beta1::RollingUpdateDaemonSet as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(&crate::extensions::v1beta1::ROLLING_UPDATE_DAEMON_SET_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -433,14 +440,15 @@ pub struct Deployment {
     pub status: crate::extensions::v1beta1::DeploymentStatus,
 }
 
-static DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "Deployment",
     full_name: "io.k8s.api.extensions.v1beta1.Deployment",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::extensions::v1beta1::DeploymentSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::extensions::v1beta1::DeploymentStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::extensions::v1beta1::DEPLOYMENT_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::extensions::v1beta1::DEPLOYMENT_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -493,13 +501,14 @@ apimachinery::impl_resource!(Deployment, crate::extensions::v1beta1::DeploymentL
 pub struct DeploymentCondition {
     pub type_: String,
     pub status: String,
-    pub last_update_time: Time,
-    pub last_transition_time: Time,
+    pub last_update_time: am::Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static DEPLOYMENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentCondition",
     full_name: "io.k8s.api.extensions.v1beta1.DeploymentCondition",
     atomic: false,
@@ -569,16 +578,17 @@ apimachinery::impl_message_field!(DeploymentCondition);
 pub struct DeploymentList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::extensions::v1beta1::Deployment>,
+    pub items: am::List<crate::extensions::v1beta1::Deployment>,
 }
 
-static DEPLOYMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentList",
     full_name: "io.k8s.api.extensions.v1beta1.DeploymentList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::Deployment as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::DEPLOYMENT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -627,18 +637,19 @@ apimachinery::impl_list!(DeploymentList, crate::extensions::v1beta1::Deployment)
 pub struct DeploymentRollback {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub name: String,
-    pub updated_annotations: Map<String>,
+    pub updated_annotations: am::Map<String>,
     pub rollback_to: crate::extensions::v1beta1::RollbackConfig,
 }
 
-static DEPLOYMENT_ROLLBACK_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_ROLLBACK_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentRollback",
     full_name: "io.k8s.api.extensions.v1beta1.DeploymentRollback",
     atomic: false,
     fields: &[
         schema::Field { json: "name", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "updatedAnnotations", ty: schema::Type::Map(&schema::Type::String), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(<crate::extensions::v1beta1::RollbackConfig as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(&crate::extensions::v1beta1::ROLLBACK_CONFIG_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -699,19 +710,20 @@ pub struct DeploymentSpec {
     pub progress_deadline_seconds: Option<i32>,
 }
 
-static DEPLOYMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentSpec",
     full_name: "io.k8s.api.extensions.v1beta1.DeploymentSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "strategy", ty: schema::Type::Struct(<crate::extensions::v1beta1::DeploymentStrategy as wire::Message>::SCHEMA), number: 4, omit_empty: true, patch_retain_keys: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "strategy", ty: schema::Type::Struct(&crate::extensions::v1beta1::DEPLOYMENT_STRATEGY_SCHEMA), number: 4, omit_empty: true, patch_retain_keys: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "revisionHistoryLimit", ty: schema::Type::Int32, number: 6, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "paused", ty: schema::Type::Bool, number: 7, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(<crate::extensions::v1beta1::RollbackConfig as wire::Message>::SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollbackTo", ty: schema::Type::Struct(&crate::extensions::v1beta1::ROLLBACK_CONFIG_SCHEMA), number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "progressDeadlineSeconds", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -789,11 +801,12 @@ pub struct DeploymentStatus {
     pub available_replicas: i32,
     pub unavailable_replicas: i32,
     pub terminating_replicas: Option<i32>,
-    pub conditions: List<crate::extensions::v1beta1::DeploymentCondition>,
+    pub conditions: am::List<crate::extensions::v1beta1::DeploymentCondition>,
     pub collision_count: Option<i32>,
 }
 
-static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentStatus",
     full_name: "io.k8s.api.extensions.v1beta1.DeploymentStatus",
     atomic: false,
@@ -805,7 +818,7 @@ static DEPLOYMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "unavailableReplicas", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminatingReplicas", ty: schema::Type::Int32, number: 9, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::DeploymentCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::DEPLOYMENT_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
         schema::Field { json: "collisionCount", ty: schema::Type::Int32, number: 8, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
@@ -880,13 +893,14 @@ pub struct DeploymentStrategy {
     pub rolling_update: Option<Box<crate::extensions::v1beta1::RollingUpdateDeployment>>,
 }
 
-static DEPLOYMENT_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static DEPLOYMENT_STRATEGY_SCHEMA: schema::Schema = schema::Schema {
     name: "DeploymentStrategy",
     full_name: "io.k8s.api.extensions.v1beta1.DeploymentStrategy",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(<crate::extensions::v1beta1::RollingUpdateDeployment as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rollingUpdate", ty: schema::Type::Struct(&crate::extensions::v1beta1::ROLLING_UPDATE_DEPLOYMENT_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -933,14 +947,15 @@ pub struct HTTPIngressPath {
     pub backend: crate::extensions::v1beta1::IngressBackend,
 }
 
-static HTTP_INGRESS_PATH_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_INGRESS_PATH_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPIngressPath",
     full_name: "io.k8s.api.extensions.v1beta1.HTTPIngressPath",
     atomic: false,
     fields: &[
         schema::Field { json: "path", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "pathType", ty: schema::Type::String, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "backend", ty: schema::Type::Struct(<crate::extensions::v1beta1::IngressBackend as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "backend", ty: schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_BACKEND_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -986,15 +1001,16 @@ apimachinery::impl_message_field!(HTTPIngressPath);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct HTTPIngressRuleValue {
-    pub paths: List<crate::extensions::v1beta1::HTTPIngressPath>,
+    pub paths: am::List<crate::extensions::v1beta1::HTTPIngressPath>,
 }
 
-static HTTP_INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static HTTP_INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "HTTPIngressRuleValue",
     full_name: "io.k8s.api.extensions.v1beta1.HTTPIngressRuleValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "paths", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::HTTPIngressPath as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "paths", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::HTTP_INGRESS_PATH_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1033,10 +1049,11 @@ apimachinery::impl_message_field!(HTTPIngressRuleValue);
 #[derive(Clone, Default, PartialEq)]
 pub struct IPBlock {
     pub cidr: String,
-    pub except: List<String>,
+    pub except: am::List<String>,
 }
 
-static IP_BLOCK_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static IP_BLOCK_SCHEMA: schema::Schema = schema::Schema {
     name: "IPBlock",
     full_name: "io.k8s.api.extensions.v1beta1.IPBlock",
     atomic: false,
@@ -1090,14 +1107,15 @@ pub struct Ingress {
     pub status: crate::extensions::v1beta1::IngressStatus,
 }
 
-static INGRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "Ingress",
     full_name: "io.k8s.api.extensions.v1beta1.Ingress",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::extensions::v1beta1::IngressSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::extensions::v1beta1::IngressStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1149,18 +1167,19 @@ apimachinery::impl_resource!(Ingress, crate::extensions::v1beta1::IngressList, "
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressBackend {
     pub service_name: String,
-    pub service_port: IntOrString,
+    pub service_port: am::IntOrString,
     pub resource: Option<Box<api_core::core::v1::TypedLocalObjectReference>>,
 }
 
-static INGRESS_BACKEND_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_BACKEND_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressBackend",
     full_name: "io.k8s.api.extensions.v1beta1.IngressBackend",
     atomic: false,
     fields: &[
         schema::Field { json: "serviceName", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "servicePort", ty: schema::Type::IntOrString, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "resource", ty: schema::Type::Struct(<api_core::core::v1::TypedLocalObjectReference as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "resource", ty: schema::Type::Struct(&api_core::core::v1::TYPED_LOCAL_OBJECT_REFERENCE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1208,16 +1227,17 @@ apimachinery::impl_message_field!(IngressBackend);
 pub struct IngressList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::extensions::v1beta1::Ingress>,
+    pub items: am::List<crate::extensions::v1beta1::Ingress>,
 }
 
-static INGRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressList",
     full_name: "io.k8s.api.extensions.v1beta1.IngressList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::Ingress as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1266,17 +1286,18 @@ apimachinery::impl_list!(IngressList, crate::extensions::v1beta1::Ingress);
 pub struct IngressLoadBalancerIngress {
     pub ip: String,
     pub hostname: String,
-    pub ports: List<crate::extensions::v1beta1::IngressPortStatus>,
+    pub ports: am::List<crate::extensions::v1beta1::IngressPortStatus>,
 }
 
-static INGRESS_LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LOAD_BALANCER_INGRESS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressLoadBalancerIngress",
     full_name: "io.k8s.api.extensions.v1beta1.IngressLoadBalancerIngress",
     atomic: false,
     fields: &[
         schema::Field { json: "ip", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "hostname", ty: schema::Type::String, number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::IngressPortStatus as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_PORT_STATUS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1322,15 +1343,16 @@ apimachinery::impl_message_field!(IngressLoadBalancerIngress);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressLoadBalancerStatus {
-    pub ingress: List<crate::extensions::v1beta1::IngressLoadBalancerIngress>,
+    pub ingress: am::List<crate::extensions::v1beta1::IngressLoadBalancerIngress>,
 }
 
-static INGRESS_LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_LOAD_BALANCER_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressLoadBalancerStatus",
     full_name: "io.k8s.api.extensions.v1beta1.IngressLoadBalancerStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::IngressLoadBalancerIngress as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_LOAD_BALANCER_INGRESS_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1373,7 +1395,8 @@ pub struct IngressPortStatus {
     pub error: Option<String>,
 }
 
-static INGRESS_PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_PORT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressPortStatus",
     full_name: "io.k8s.api.extensions.v1beta1.IngressPortStatus",
     atomic: false,
@@ -1430,13 +1453,14 @@ pub struct IngressRule {
     pub ingress_rule_value: crate::extensions::v1beta1::IngressRuleValue,
 }
 
-static INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressRule",
     full_name: "io.k8s.api.extensions.v1beta1.IngressRule",
     atomic: false,
     fields: &[
         schema::Field { json: "host", ty: schema::Type::String, number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "IngressRuleValue", ty: schema::Type::Struct(<crate::extensions::v1beta1::IngressRuleValue as wire::Message>::SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
+        schema::Field { json: "IngressRuleValue", ty: schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_RULE_VALUE_SCHEMA), number: 2, inline: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1483,12 +1507,13 @@ pub struct IngressRuleValue {
     pub http: Option<Box<crate::extensions::v1beta1::HTTPIngressRuleValue>>,
 }
 
-static INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_RULE_VALUE_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressRuleValue",
     full_name: "io.k8s.api.extensions.v1beta1.IngressRuleValue",
     atomic: false,
     fields: &[
-        schema::Field { json: "http", ty: schema::Type::Struct(<crate::extensions::v1beta1::HTTPIngressRuleValue as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "http", ty: schema::Type::Struct(&crate::extensions::v1beta1::HTTP_INGRESS_RULE_VALUE_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1528,19 +1553,20 @@ apimachinery::impl_message_field!(IngressRuleValue);
 pub struct IngressSpec {
     pub ingress_class_name: Option<String>,
     pub backend: Option<Box<crate::extensions::v1beta1::IngressBackend>>,
-    pub tls: List<crate::extensions::v1beta1::IngressTLS>,
-    pub rules: List<crate::extensions::v1beta1::IngressRule>,
+    pub tls: am::List<crate::extensions::v1beta1::IngressTLS>,
+    pub rules: am::List<crate::extensions::v1beta1::IngressRule>,
 }
 
-static INGRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressSpec",
     full_name: "io.k8s.api.extensions.v1beta1.IngressSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "ingressClassName", ty: schema::Type::String, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "backend", ty: schema::Type::Struct(<crate::extensions::v1beta1::IngressBackend as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "tls", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::IngressTLS as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::IngressRule as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "backend", ty: schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_BACKEND_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "tls", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_TLS_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_RULE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1593,12 +1619,13 @@ pub struct IngressStatus {
     pub load_balancer: crate::extensions::v1beta1::IngressLoadBalancerStatus,
 }
 
-static INGRESS_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressStatus",
     full_name: "io.k8s.api.extensions.v1beta1.IngressStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(<crate::extensions::v1beta1::IngressLoadBalancerStatus as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "loadBalancer", ty: schema::Type::Struct(&crate::extensions::v1beta1::INGRESS_LOAD_BALANCER_STATUS_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1636,11 +1663,12 @@ apimachinery::impl_message_field!(IngressStatus);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct IngressTLS {
-    pub hosts: List<String>,
+    pub hosts: am::List<String>,
     pub secret_name: String,
 }
 
-static INGRESS_TLS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static INGRESS_TLS_SCHEMA: schema::Schema = schema::Schema {
     name: "IngressTLS",
     full_name: "io.k8s.api.extensions.v1beta1.IngressTLS",
     atomic: false,
@@ -1693,13 +1721,14 @@ pub struct NetworkPolicy {
     pub spec: crate::extensions::v1beta1::NetworkPolicySpec,
 }
 
-static NETWORK_POLICY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicy",
     full_name: "io.k8s.api.extensions.v1beta1.NetworkPolicy",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicySpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1746,17 +1775,18 @@ apimachinery::impl_resource!(NetworkPolicy, crate::extensions::v1beta1::NetworkP
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicyEgressRule {
-    pub ports: List<crate::extensions::v1beta1::NetworkPolicyPort>,
-    pub to: List<crate::extensions::v1beta1::NetworkPolicyPeer>,
+    pub ports: am::List<crate::extensions::v1beta1::NetworkPolicyPort>,
+    pub to: am::List<crate::extensions::v1beta1::NetworkPolicyPeer>,
 }
 
-static NETWORK_POLICY_EGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_EGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyEgressRule",
     full_name: "io.k8s.api.extensions.v1beta1.NetworkPolicyEgressRule",
     atomic: false,
     fields: &[
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicyPort as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "to", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicyPeer as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_PORT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "to", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_PEER_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1798,17 +1828,18 @@ apimachinery::impl_message_field!(NetworkPolicyEgressRule);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicyIngressRule {
-    pub ports: List<crate::extensions::v1beta1::NetworkPolicyPort>,
-    pub from: List<crate::extensions::v1beta1::NetworkPolicyPeer>,
+    pub ports: am::List<crate::extensions::v1beta1::NetworkPolicyPort>,
+    pub from: am::List<crate::extensions::v1beta1::NetworkPolicyPeer>,
 }
 
-static NETWORK_POLICY_INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_INGRESS_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyIngressRule",
     full_name: "io.k8s.api.extensions.v1beta1.NetworkPolicyIngressRule",
     atomic: false,
     fields: &[
-        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicyPort as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "from", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicyPeer as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "ports", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_PORT_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "from", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_PEER_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -1852,16 +1883,17 @@ apimachinery::impl_message_field!(NetworkPolicyIngressRule);
 pub struct NetworkPolicyList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::extensions::v1beta1::NetworkPolicy>,
+    pub items: am::List<crate::extensions::v1beta1::NetworkPolicy>,
 }
 
-static NETWORK_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyList",
     full_name: "io.k8s.api.extensions.v1beta1.NetworkPolicyList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicy as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1913,14 +1945,15 @@ pub struct NetworkPolicyPeer {
     pub ip_block: Option<Box<crate::extensions::v1beta1::IPBlock>>,
 }
 
-static NETWORK_POLICY_PEER_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_PEER_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyPeer",
     full_name: "io.k8s.api.extensions.v1beta1.NetworkPolicyPeer",
     atomic: false,
     fields: &[
-        schema::Field { json: "podSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "ipBlock", ty: schema::Type::Struct(<crate::extensions::v1beta1::IPBlock as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "podSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "namespaceSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "ipBlock", ty: schema::Type::Struct(&crate::extensions::v1beta1::IP_BLOCK_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1967,11 +2000,12 @@ apimachinery::impl_message_field!(NetworkPolicyPeer);
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicyPort {
     pub protocol: Option<String>,
-    pub port: Option<IntOrString>,
+    pub port: Option<am::IntOrString>,
     pub end_port: Option<i32>,
 }
 
-static NETWORK_POLICY_PORT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_PORT_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicyPort",
     full_name: "io.k8s.api.extensions.v1beta1.NetworkPolicyPort",
     atomic: false,
@@ -2025,19 +2059,20 @@ apimachinery::impl_message_field!(NetworkPolicyPort);
 #[derive(Clone, Default, PartialEq)]
 pub struct NetworkPolicySpec {
     pub pod_selector: apimachinery::meta::v1::LabelSelector,
-    pub ingress: List<crate::extensions::v1beta1::NetworkPolicyIngressRule>,
-    pub egress: List<crate::extensions::v1beta1::NetworkPolicyEgressRule>,
-    pub policy_types: List<String>,
+    pub ingress: am::List<crate::extensions::v1beta1::NetworkPolicyIngressRule>,
+    pub egress: am::List<crate::extensions::v1beta1::NetworkPolicyEgressRule>,
+    pub policy_types: am::List<String>,
 }
 
-static NETWORK_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NETWORK_POLICY_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "NetworkPolicySpec",
     full_name: "io.k8s.api.extensions.v1beta1.NetworkPolicySpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "podSelector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicyIngressRule as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "egress", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::NetworkPolicyEgressRule as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "podSelector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "ingress", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_INGRESS_RULE_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "egress", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::NETWORK_POLICY_EGRESS_RULE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
         schema::Field { json: "policyTypes", ty: schema::Type::List(&schema::Type::String), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
@@ -2094,14 +2129,15 @@ pub struct ReplicaSet {
     pub status: crate::extensions::v1beta1::ReplicaSetStatus,
 }
 
-static REPLICA_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSet",
     full_name: "io.k8s.api.extensions.v1beta1.ReplicaSet",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::extensions::v1beta1::ReplicaSetSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::extensions::v1beta1::ReplicaSetStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::extensions::v1beta1::REPLICA_SET_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::extensions::v1beta1::REPLICA_SET_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2154,12 +2190,13 @@ apimachinery::impl_resource!(ReplicaSet, crate::extensions::v1beta1::ReplicaSetL
 pub struct ReplicaSetCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static REPLICA_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetCondition",
     full_name: "io.k8s.api.extensions.v1beta1.ReplicaSetCondition",
     atomic: false,
@@ -2224,16 +2261,17 @@ apimachinery::impl_message_field!(ReplicaSetCondition);
 pub struct ReplicaSetList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::extensions::v1beta1::ReplicaSet>,
+    pub items: am::List<crate::extensions::v1beta1::ReplicaSet>,
 }
 
-static REPLICA_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetList",
     full_name: "io.k8s.api.extensions.v1beta1.ReplicaSetList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::ReplicaSet as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::REPLICA_SET_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2286,15 +2324,16 @@ pub struct ReplicaSetSpec {
     pub template: api_core::core::v1::PodTemplateSpec,
 }
 
-static REPLICA_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetSpec",
     full_name: "io.k8s.api.extensions.v1beta1.ReplicaSetSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "replicas", ty: schema::Type::Int32, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "minReadySeconds", ty: schema::Type::Int32, number: 4, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "selector", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "template", ty: schema::Type::Struct(<api_core::core::v1::PodTemplateSpec as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "selector", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "template", ty: schema::Type::Struct(&api_core::core::v1::POD_TEMPLATE_SPEC_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2350,10 +2389,11 @@ pub struct ReplicaSetStatus {
     pub available_replicas: i32,
     pub terminating_replicas: Option<i32>,
     pub observed_generation: i64,
-    pub conditions: List<crate::extensions::v1beta1::ReplicaSetCondition>,
+    pub conditions: am::List<crate::extensions::v1beta1::ReplicaSetCondition>,
 }
 
-static REPLICA_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static REPLICA_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ReplicaSetStatus",
     full_name: "io.k8s.api.extensions.v1beta1.ReplicaSetStatus",
     atomic: false,
@@ -2364,7 +2404,7 @@ static REPLICA_SET_STATUS_SCHEMA: schema::Schema = schema::Schema {
         schema::Field { json: "availableReplicas", ty: schema::Type::Int32, number: 5, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "terminatingReplicas", ty: schema::Type::Int32, number: 7, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "observedGeneration", ty: schema::Type::Int64, number: 3, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::extensions::v1beta1::ReplicaSetCondition as wire::Message>::SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::extensions::v1beta1::REPLICA_SET_CONDITION_SCHEMA)), number: 6, omit_empty: true, patch_merge: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], patch_merge_key: "type", ..schema::Field::BASE },
     ],
 };
 
@@ -2429,7 +2469,8 @@ pub struct RollbackConfig {
     pub revision: i64,
 }
 
-static ROLLBACK_CONFIG_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLBACK_CONFIG_SCHEMA: schema::Schema = schema::Schema {
     name: "RollbackConfig",
     full_name: "io.k8s.api.extensions.v1beta1.RollbackConfig",
     atomic: false,
@@ -2472,11 +2513,12 @@ apimachinery::impl_message_field!(RollbackConfig);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RollingUpdateDaemonSet {
-    pub max_unavailable: Option<IntOrString>,
-    pub max_surge: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
+    pub max_surge: Option<am::IntOrString>,
 }
 
-static ROLLING_UPDATE_DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLING_UPDATE_DAEMON_SET_SCHEMA: schema::Schema = schema::Schema {
     name: "RollingUpdateDaemonSet",
     full_name: "io.k8s.api.extensions.v1beta1.RollingUpdateDaemonSet",
     atomic: false,
@@ -2524,11 +2566,12 @@ apimachinery::impl_message_field!(RollingUpdateDaemonSet);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct RollingUpdateDeployment {
-    pub max_unavailable: Option<IntOrString>,
-    pub max_surge: Option<IntOrString>,
+    pub max_unavailable: Option<am::IntOrString>,
+    pub max_surge: Option<am::IntOrString>,
 }
 
-static ROLLING_UPDATE_DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLLING_UPDATE_DEPLOYMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "RollingUpdateDeployment",
     full_name: "io.k8s.api.extensions.v1beta1.RollingUpdateDeployment",
     atomic: false,
@@ -2582,14 +2625,15 @@ pub struct Scale {
     pub status: crate::extensions::v1beta1::ScaleStatus,
 }
 
-static SCALE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_SCHEMA: schema::Schema = schema::Schema {
     name: "Scale",
     full_name: "io.k8s.api.extensions.v1beta1.Scale",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::extensions::v1beta1::ScaleSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::extensions::v1beta1::ScaleStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::extensions::v1beta1::SCALE_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::extensions::v1beta1::SCALE_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -2643,7 +2687,8 @@ pub struct ScaleSpec {
     pub replicas: i32,
 }
 
-static SCALE_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleSpec",
     full_name: "io.k8s.api.extensions.v1beta1.ScaleSpec",
     atomic: false,
@@ -2687,11 +2732,12 @@ apimachinery::impl_message_field!(ScaleSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct ScaleStatus {
     pub replicas: i32,
-    pub selector: Map<String>,
+    pub selector: am::Map<String>,
     pub target_selector: String,
 }
 
-static SCALE_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCALE_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "ScaleStatus",
     full_name: "io.k8s.api.extensions.v1beta1.ScaleStatus",
     atomic: false,

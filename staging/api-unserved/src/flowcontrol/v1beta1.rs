@@ -2,8 +2,9 @@
 
 //! Types of flowcontrol/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ExemptPriorityLevelConfiguration {
@@ -11,7 +12,8 @@ pub struct ExemptPriorityLevelConfiguration {
     pub lendable_percent: Option<i32>,
 }
 
-static EXEMPT_PRIORITY_LEVEL_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static EXEMPT_PRIORITY_LEVEL_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "ExemptPriorityLevelConfiguration",
     full_name: "io.k8s.api.flowcontrol.v1beta1.ExemptPriorityLevelConfiguration",
     atomic: false,
@@ -62,7 +64,8 @@ pub struct FlowDistinguisherMethod {
     pub type_: String,
 }
 
-static FLOW_DISTINGUISHER_METHOD_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLOW_DISTINGUISHER_METHOD_SCHEMA: schema::Schema = schema::Schema {
     name: "FlowDistinguisherMethod",
     full_name: "io.k8s.api.flowcontrol.v1beta1.FlowDistinguisherMethod",
     atomic: false,
@@ -111,14 +114,15 @@ pub struct FlowSchema {
     pub status: crate::flowcontrol::v1beta1::FlowSchemaStatus,
 }
 
-static FLOW_SCHEMA_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLOW_SCHEMA_SCHEMA: schema::Schema = schema::Schema {
     name: "FlowSchema",
     full_name: "io.k8s.api.flowcontrol.v1beta1.FlowSchema",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::FlowSchemaSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::FlowSchemaStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::FLOW_SCHEMA_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::FLOW_SCHEMA_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -171,12 +175,13 @@ apimachinery::impl_resource!(FlowSchema, crate::flowcontrol::v1beta1::FlowSchema
 pub struct FlowSchemaCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static FLOW_SCHEMA_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLOW_SCHEMA_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "FlowSchemaCondition",
     full_name: "io.k8s.api.flowcontrol.v1beta1.FlowSchemaCondition",
     atomic: false,
@@ -241,16 +246,17 @@ apimachinery::impl_message_field!(FlowSchemaCondition);
 pub struct FlowSchemaList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::flowcontrol::v1beta1::FlowSchema>,
+    pub items: am::List<crate::flowcontrol::v1beta1::FlowSchema>,
 }
 
-static FLOW_SCHEMA_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLOW_SCHEMA_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "FlowSchemaList",
     full_name: "io.k8s.api.flowcontrol.v1beta1.FlowSchemaList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::FlowSchema as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::FLOW_SCHEMA_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -300,18 +306,19 @@ pub struct FlowSchemaSpec {
     pub priority_level_configuration: crate::flowcontrol::v1beta1::PriorityLevelConfigurationReference,
     pub matching_precedence: i32,
     pub distinguisher_method: Option<Box<crate::flowcontrol::v1beta1::FlowDistinguisherMethod>>,
-    pub rules: List<crate::flowcontrol::v1beta1::PolicyRulesWithSubjects>,
+    pub rules: am::List<crate::flowcontrol::v1beta1::PolicyRulesWithSubjects>,
 }
 
-static FLOW_SCHEMA_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLOW_SCHEMA_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "FlowSchemaSpec",
     full_name: "io.k8s.api.flowcontrol.v1beta1.FlowSchemaSpec",
     atomic: false,
     fields: &[
-        schema::Field { json: "priorityLevelConfiguration", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::PriorityLevelConfigurationReference as wire::Message>::SCHEMA), number: 1, required: true, ..schema::Field::BASE },
+        schema::Field { json: "priorityLevelConfiguration", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::PRIORITY_LEVEL_CONFIGURATION_REFERENCE_SCHEMA), number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "matchingPrecedence", ty: schema::Type::Int32, number: 2, ..schema::Field::BASE },
-        schema::Field { json: "distinguisherMethod", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::FlowDistinguisherMethod as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::PolicyRulesWithSubjects as wire::Message>::SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "distinguisherMethod", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::FLOW_DISTINGUISHER_METHOD_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::POLICY_RULES_WITH_SUBJECTS_SCHEMA)), number: 4, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -361,15 +368,16 @@ apimachinery::impl_message_field!(FlowSchemaSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct FlowSchemaStatus {
-    pub conditions: List<crate::flowcontrol::v1beta1::FlowSchemaCondition>,
+    pub conditions: am::List<crate::flowcontrol::v1beta1::FlowSchemaCondition>,
 }
 
-static FLOW_SCHEMA_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static FLOW_SCHEMA_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "FlowSchemaStatus",
     full_name: "io.k8s.api.flowcontrol.v1beta1.FlowSchemaStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::FlowSchemaCondition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::FLOW_SCHEMA_CONDITION_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
     ],
 };
 
@@ -410,7 +418,8 @@ pub struct GroupSubject {
     pub name: String,
 }
 
-static GROUP_SUBJECT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static GROUP_SUBJECT_SCHEMA: schema::Schema = schema::Schema {
     name: "GroupSubject",
     full_name: "io.k8s.api.flowcontrol.v1beta1.GroupSubject",
     atomic: false,
@@ -457,13 +466,14 @@ pub struct LimitResponse {
     pub queuing: Option<Box<crate::flowcontrol::v1beta1::QueuingConfiguration>>,
 }
 
-static LIMIT_RESPONSE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIMIT_RESPONSE_SCHEMA: schema::Schema = schema::Schema {
     name: "LimitResponse",
     full_name: "io.k8s.api.flowcontrol.v1beta1.LimitResponse",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "queuing", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::QueuingConfiguration as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "queuing", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::QUEUING_CONFIGURATION_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -511,13 +521,14 @@ pub struct LimitedPriorityLevelConfiguration {
     pub borrowing_limit_percent: Option<i32>,
 }
 
-static LIMITED_PRIORITY_LEVEL_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static LIMITED_PRIORITY_LEVEL_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "LimitedPriorityLevelConfiguration",
     full_name: "io.k8s.api.flowcontrol.v1beta1.LimitedPriorityLevelConfiguration",
     atomic: false,
     fields: &[
         schema::Field { json: "assuredConcurrencyShares", ty: schema::Type::Int32, number: 1, ..schema::Field::BASE },
-        schema::Field { json: "limitResponse", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::LimitResponse as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "limitResponse", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::LIMIT_RESPONSE_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "lendablePercent", ty: schema::Type::Int32, number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "borrowingLimitPercent", ty: schema::Type::Int32, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -569,11 +580,12 @@ apimachinery::impl_message_field!(LimitedPriorityLevelConfiguration);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct NonResourcePolicyRule {
-    pub verbs: List<String>,
-    pub non_resource_urls: List<String>,
+    pub verbs: am::List<String>,
+    pub non_resource_urls: am::List<String>,
 }
 
-static NON_RESOURCE_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NON_RESOURCE_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "NonResourcePolicyRule",
     full_name: "io.k8s.api.flowcontrol.v1beta1.NonResourcePolicyRule",
     atomic: false,
@@ -621,19 +633,20 @@ apimachinery::impl_message_field!(NonResourcePolicyRule);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PolicyRulesWithSubjects {
-    pub subjects: List<crate::flowcontrol::v1beta1::Subject>,
-    pub resource_rules: List<crate::flowcontrol::v1beta1::ResourcePolicyRule>,
-    pub non_resource_rules: List<crate::flowcontrol::v1beta1::NonResourcePolicyRule>,
+    pub subjects: am::List<crate::flowcontrol::v1beta1::Subject>,
+    pub resource_rules: am::List<crate::flowcontrol::v1beta1::ResourcePolicyRule>,
+    pub non_resource_rules: am::List<crate::flowcontrol::v1beta1::NonResourcePolicyRule>,
 }
 
-static POLICY_RULES_WITH_SUBJECTS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POLICY_RULES_WITH_SUBJECTS_SCHEMA: schema::Schema = schema::Schema {
     name: "PolicyRulesWithSubjects",
     full_name: "io.k8s.api.flowcontrol.v1beta1.PolicyRulesWithSubjects",
     atomic: false,
     fields: &[
-        schema::Field { json: "subjects", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::Subject as wire::Message>::SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::ResourcePolicyRule as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "nonResourceRules", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::NonResourcePolicyRule as wire::Message>::SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "subjects", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::SUBJECT_SCHEMA)), number: 1, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "resourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::RESOURCE_POLICY_RULE_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "nonResourceRules", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::NON_RESOURCE_POLICY_RULE_SCHEMA)), number: 3, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -685,14 +698,15 @@ pub struct PriorityLevelConfiguration {
     pub status: crate::flowcontrol::v1beta1::PriorityLevelConfigurationStatus,
 }
 
-static PRIORITY_LEVEL_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_LEVEL_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityLevelConfiguration",
     full_name: "io.k8s.api.flowcontrol.v1beta1.PriorityLevelConfiguration",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::PriorityLevelConfigurationSpec as wire::Message>::SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::PriorityLevelConfigurationStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::PRIORITY_LEVEL_CONFIGURATION_SPEC_SCHEMA), number: 2, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::PRIORITY_LEVEL_CONFIGURATION_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -745,12 +759,13 @@ apimachinery::impl_resource!(PriorityLevelConfiguration, crate::flowcontrol::v1b
 pub struct PriorityLevelConfigurationCondition {
     pub type_: String,
     pub status: String,
-    pub last_transition_time: Time,
+    pub last_transition_time: am::Time,
     pub reason: String,
     pub message: String,
 }
 
-static PRIORITY_LEVEL_CONFIGURATION_CONDITION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_LEVEL_CONFIGURATION_CONDITION_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityLevelConfigurationCondition",
     full_name: "io.k8s.api.flowcontrol.v1beta1.PriorityLevelConfigurationCondition",
     atomic: false,
@@ -815,16 +830,17 @@ apimachinery::impl_message_field!(PriorityLevelConfigurationCondition);
 pub struct PriorityLevelConfigurationList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::flowcontrol::v1beta1::PriorityLevelConfiguration>,
+    pub items: am::List<crate::flowcontrol::v1beta1::PriorityLevelConfiguration>,
 }
 
-static PRIORITY_LEVEL_CONFIGURATION_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_LEVEL_CONFIGURATION_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityLevelConfigurationList",
     full_name: "io.k8s.api.flowcontrol.v1beta1.PriorityLevelConfigurationList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::PriorityLevelConfiguration as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::PRIORITY_LEVEL_CONFIGURATION_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -874,7 +890,8 @@ pub struct PriorityLevelConfigurationReference {
     pub name: String,
 }
 
-static PRIORITY_LEVEL_CONFIGURATION_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_LEVEL_CONFIGURATION_REFERENCE_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityLevelConfigurationReference",
     full_name: "io.k8s.api.flowcontrol.v1beta1.PriorityLevelConfigurationReference",
     atomic: false,
@@ -922,14 +939,15 @@ pub struct PriorityLevelConfigurationSpec {
     pub exempt: Option<Box<crate::flowcontrol::v1beta1::ExemptPriorityLevelConfiguration>>,
 }
 
-static PRIORITY_LEVEL_CONFIGURATION_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_LEVEL_CONFIGURATION_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityLevelConfigurationSpec",
     full_name: "io.k8s.api.flowcontrol.v1beta1.PriorityLevelConfigurationSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "type", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "limited", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::LimitedPriorityLevelConfiguration as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "exempt", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::ExemptPriorityLevelConfiguration as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "limited", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::LIMITED_PRIORITY_LEVEL_CONFIGURATION_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "exempt", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::EXEMPT_PRIORITY_LEVEL_CONFIGURATION_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -975,15 +993,16 @@ apimachinery::impl_message_field!(PriorityLevelConfigurationSpec);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PriorityLevelConfigurationStatus {
-    pub conditions: List<crate::flowcontrol::v1beta1::PriorityLevelConfigurationCondition>,
+    pub conditions: am::List<crate::flowcontrol::v1beta1::PriorityLevelConfigurationCondition>,
 }
 
-static PRIORITY_LEVEL_CONFIGURATION_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static PRIORITY_LEVEL_CONFIGURATION_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "PriorityLevelConfigurationStatus",
     full_name: "io.k8s.api.flowcontrol.v1beta1.PriorityLevelConfigurationStatus",
     atomic: false,
     fields: &[
-        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(<crate::flowcontrol::v1beta1::PriorityLevelConfigurationCondition as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
+        schema::Field { json: "conditions", ty: schema::Type::List(&schema::Type::Struct(&crate::flowcontrol::v1beta1::PRIORITY_LEVEL_CONFIGURATION_CONDITION_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Map), list_map_keys: &["type"], ..schema::Field::BASE },
     ],
 };
 
@@ -1026,7 +1045,8 @@ pub struct QueuingConfiguration {
     pub queue_length_limit: i32,
 }
 
-static QUEUING_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static QUEUING_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     name: "QueuingConfiguration",
     full_name: "io.k8s.api.flowcontrol.v1beta1.QueuingConfiguration",
     atomic: false,
@@ -1079,14 +1099,15 @@ apimachinery::impl_message_field!(QueuingConfiguration);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ResourcePolicyRule {
-    pub verbs: List<String>,
-    pub api_groups: List<String>,
-    pub resources: List<String>,
+    pub verbs: am::List<String>,
+    pub api_groups: am::List<String>,
+    pub resources: am::List<String>,
     pub cluster_scope: bool,
-    pub namespaces: List<String>,
+    pub namespaces: am::List<String>,
 }
 
-static RESOURCE_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RESOURCE_POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "ResourcePolicyRule",
     full_name: "io.k8s.api.flowcontrol.v1beta1.ResourcePolicyRule",
     atomic: false,
@@ -1153,7 +1174,8 @@ pub struct ServiceAccountSubject {
     pub name: String,
 }
 
-static SERVICE_ACCOUNT_SUBJECT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SERVICE_ACCOUNT_SUBJECT_SCHEMA: schema::Schema = schema::Schema {
     name: "ServiceAccountSubject",
     full_name: "io.k8s.api.flowcontrol.v1beta1.ServiceAccountSubject",
     atomic: false,
@@ -1207,15 +1229,16 @@ pub struct Subject {
     pub service_account: Option<Box<crate::flowcontrol::v1beta1::ServiceAccountSubject>>,
 }
 
-static SUBJECT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUBJECT_SCHEMA: schema::Schema = schema::Schema {
     name: "Subject",
     full_name: "io.k8s.api.flowcontrol.v1beta1.Subject",
     atomic: false,
     fields: &[
         schema::Field { json: "kind", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "user", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::UserSubject as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "group", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::GroupSubject as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "serviceAccount", ty: schema::Type::Struct(<crate::flowcontrol::v1beta1::ServiceAccountSubject as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "user", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::USER_SUBJECT_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "group", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::GROUP_SUBJECT_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "serviceAccount", ty: schema::Type::Struct(&crate::flowcontrol::v1beta1::SERVICE_ACCOUNT_SUBJECT_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -1268,7 +1291,8 @@ pub struct UserSubject {
     pub name: String,
 }
 
-static USER_SUBJECT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static USER_SUBJECT_SCHEMA: schema::Schema = schema::Schema {
     name: "UserSubject",
     full_name: "io.k8s.api.flowcontrol.v1beta1.UserSubject",
     atomic: false,

@@ -2,16 +2,18 @@
 
 //! Types of metrics/v1alpha1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct ContainerMetrics {
     pub name: String,
-    pub usage: Map<Quantity>,
+    pub usage: am::Map<am::Quantity>,
 }
 
-static CONTAINER_METRICS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CONTAINER_METRICS_SCHEMA: schema::Schema = schema::Schema {
     name: "ContainerMetrics",
     full_name: "io.k8s.metrics.pkg.apis.metrics.v1alpha1.ContainerMetrics",
     atomic: false,
@@ -61,17 +63,18 @@ apimachinery::impl_message_field!(ContainerMetrics);
 pub struct NodeMetrics {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub timestamp: Time,
-    pub window: Duration,
-    pub usage: Map<Quantity>,
+    pub timestamp: am::Time,
+    pub window: am::Duration,
+    pub usage: am::Map<am::Quantity>,
 }
 
-static NODE_METRICS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_METRICS_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeMetrics",
     full_name: "io.k8s.metrics.pkg.apis.metrics.v1alpha1.NodeMetrics",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "timestamp", ty: schema::Type::Time, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "window", ty: schema::Type::Duration, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "usage", ty: schema::Type::Map(&schema::Type::Quantity), number: 4, required: true, ..schema::Field::BASE },
@@ -131,16 +134,17 @@ apimachinery::impl_resource!(NodeMetrics, crate::metrics::v1alpha1::NodeMetricsL
 pub struct NodeMetricsList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::metrics::v1alpha1::NodeMetrics>,
+    pub items: am::List<crate::metrics::v1alpha1::NodeMetrics>,
 }
 
-static NODE_METRICS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static NODE_METRICS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "NodeMetricsList",
     full_name: "io.k8s.metrics.pkg.apis.metrics.v1alpha1.NodeMetricsList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::metrics::v1alpha1::NodeMetrics as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::metrics::v1alpha1::NODE_METRICS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -189,20 +193,21 @@ apimachinery::impl_list!(NodeMetricsList, crate::metrics::v1alpha1::NodeMetrics)
 pub struct PodMetrics {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub timestamp: Time,
-    pub window: Duration,
-    pub containers: List<crate::metrics::v1alpha1::ContainerMetrics>,
+    pub timestamp: am::Time,
+    pub window: am::Duration,
+    pub containers: am::List<crate::metrics::v1alpha1::ContainerMetrics>,
 }
 
-static POD_METRICS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_METRICS_SCHEMA: schema::Schema = schema::Schema {
     name: "PodMetrics",
     full_name: "io.k8s.metrics.pkg.apis.metrics.v1alpha1.PodMetrics",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "timestamp", ty: schema::Type::Time, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "window", ty: schema::Type::Duration, number: 3, required: true, ..schema::Field::BASE },
-        schema::Field { json: "containers", ty: schema::Type::List(&schema::Type::Struct(<crate::metrics::v1alpha1::ContainerMetrics as wire::Message>::SCHEMA)), number: 4, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "containers", ty: schema::Type::List(&schema::Type::Struct(&crate::metrics::v1alpha1::CONTAINER_METRICS_SCHEMA)), number: 4, required: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -259,16 +264,17 @@ apimachinery::impl_resource!(PodMetrics, crate::metrics::v1alpha1::PodMetricsLis
 pub struct PodMetricsList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::metrics::v1alpha1::PodMetrics>,
+    pub items: am::List<crate::metrics::v1alpha1::PodMetrics>,
 }
 
-static POD_METRICS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POD_METRICS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "PodMetricsList",
     full_name: "io.k8s.metrics.pkg.apis.metrics.v1alpha1.PodMetricsList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::metrics::v1alpha1::PodMetrics as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::metrics::v1alpha1::POD_METRICS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 

@@ -2,15 +2,17 @@
 
 //! Types of node/v1beta1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Overhead {
-    pub pod_fixed: Map<Quantity>,
+    pub pod_fixed: am::Map<am::Quantity>,
 }
 
-static OVERHEAD_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static OVERHEAD_SCHEMA: schema::Schema = schema::Schema {
     name: "Overhead",
     full_name: "io.k8s.api.node.v1beta1.Overhead",
     atomic: false,
@@ -60,15 +62,16 @@ pub struct RuntimeClass {
     pub scheduling: Option<Box<crate::node::v1beta1::Scheduling>>,
 }
 
-static RUNTIME_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RUNTIME_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "RuntimeClass",
     full_name: "io.k8s.api.node.v1beta1.RuntimeClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "handler", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "overhead", ty: schema::Type::Struct(<crate::node::v1beta1::Overhead as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "scheduling", ty: schema::Type::Struct(<crate::node::v1beta1::Scheduling as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "overhead", ty: schema::Type::Struct(&crate::node::v1beta1::OVERHEAD_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "scheduling", ty: schema::Type::Struct(&crate::node::v1beta1::SCHEDULING_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -125,16 +128,17 @@ apimachinery::impl_resource!(RuntimeClass, crate::node::v1beta1::RuntimeClassLis
 pub struct RuntimeClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::node::v1beta1::RuntimeClass>,
+    pub items: am::List<crate::node::v1beta1::RuntimeClass>,
 }
 
-static RUNTIME_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static RUNTIME_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "RuntimeClassList",
     full_name: "io.k8s.api.node.v1beta1.RuntimeClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::node::v1beta1::RuntimeClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::node::v1beta1::RUNTIME_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -181,17 +185,18 @@ apimachinery::impl_list!(RuntimeClassList, crate::node::v1beta1::RuntimeClass);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct Scheduling {
-    pub node_selector: Map<String>,
-    pub tolerations: List<api_core::core::v1::Toleration>,
+    pub node_selector: am::Map<String>,
+    pub tolerations: am::List<api_core::core::v1::Toleration>,
 }
 
-static SCHEDULING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SCHEDULING_SCHEMA: schema::Schema = schema::Schema {
     name: "Scheduling",
     full_name: "io.k8s.api.node.v1beta1.Scheduling",
     atomic: false,
     fields: &[
         schema::Field { json: "nodeSelector", ty: schema::Type::Map(&schema::Type::String), number: 1, omit_empty: true, map_atomic: true, ..schema::Field::BASE },
-        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(<api_core::core::v1::Toleration as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "tolerations", ty: schema::Type::List(&schema::Type::Struct(&api_core::core::v1::TOLERATION_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 

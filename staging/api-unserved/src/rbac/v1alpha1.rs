@@ -2,20 +2,22 @@
 
 //! Types of rbac/v1alpha1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct AggregationRule {
-    pub cluster_role_selectors: List<apimachinery::meta::v1::LabelSelector>,
+    pub cluster_role_selectors: am::List<apimachinery::meta::v1::LabelSelector>,
 }
 
-static AGGREGATION_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static AGGREGATION_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "AggregationRule",
     full_name: "io.k8s.api.rbac.v1alpha1.AggregationRule",
     atomic: false,
     fields: &[
-        schema::Field { json: "clusterRoleSelectors", ty: schema::Type::List(&schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "clusterRoleSelectors", ty: schema::Type::List(&schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA)), number: 1, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -55,18 +57,19 @@ apimachinery::impl_message_field!(AggregationRule);
 pub struct ClusterRole {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub rules: List<crate::rbac::v1alpha1::PolicyRule>,
+    pub rules: am::List<crate::rbac::v1alpha1::PolicyRule>,
     pub aggregation_rule: Option<Box<crate::rbac::v1alpha1::AggregationRule>>,
 }
 
-static CLUSTER_ROLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_ROLE_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterRole",
     full_name: "io.k8s.api.rbac.v1alpha1.ClusterRole",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::PolicyRule as wire::Message>::SCHEMA)), number: 2, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "aggregationRule", ty: schema::Type::Struct(<crate::rbac::v1alpha1::AggregationRule as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::POLICY_RULE_SCHEMA)), number: 2, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "aggregationRule", ty: schema::Type::Struct(&crate::rbac::v1alpha1::AGGREGATION_RULE_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -119,18 +122,19 @@ apimachinery::impl_resource!(ClusterRole, crate::rbac::v1alpha1::ClusterRoleList
 pub struct ClusterRoleBinding {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub subjects: List<crate::rbac::v1alpha1::Subject>,
+    pub subjects: am::List<crate::rbac::v1alpha1::Subject>,
     pub role_ref: crate::rbac::v1alpha1::RoleRef,
 }
 
-static CLUSTER_ROLE_BINDING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_ROLE_BINDING_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterRoleBinding",
     full_name: "io.k8s.api.rbac.v1alpha1.ClusterRoleBinding",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "subjects", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::Subject as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "roleRef", ty: schema::Type::Struct(<crate::rbac::v1alpha1::RoleRef as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "subjects", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::SUBJECT_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "roleRef", ty: schema::Type::Struct(&crate::rbac::v1alpha1::ROLE_REF_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -183,16 +187,17 @@ apimachinery::impl_resource!(ClusterRoleBinding, crate::rbac::v1alpha1::ClusterR
 pub struct ClusterRoleBindingList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::rbac::v1alpha1::ClusterRoleBinding>,
+    pub items: am::List<crate::rbac::v1alpha1::ClusterRoleBinding>,
 }
 
-static CLUSTER_ROLE_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_ROLE_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterRoleBindingList",
     full_name: "io.k8s.api.rbac.v1alpha1.ClusterRoleBindingList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::ClusterRoleBinding as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::CLUSTER_ROLE_BINDING_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -241,16 +246,17 @@ apimachinery::impl_list!(ClusterRoleBindingList, crate::rbac::v1alpha1::ClusterR
 pub struct ClusterRoleList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::rbac::v1alpha1::ClusterRole>,
+    pub items: am::List<crate::rbac::v1alpha1::ClusterRole>,
 }
 
-static CLUSTER_ROLE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CLUSTER_ROLE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "ClusterRoleList",
     full_name: "io.k8s.api.rbac.v1alpha1.ClusterRoleList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::ClusterRole as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::CLUSTER_ROLE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -297,14 +303,15 @@ apimachinery::impl_list!(ClusterRoleList, crate::rbac::v1alpha1::ClusterRole);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct PolicyRule {
-    pub verbs: List<String>,
-    pub api_groups: List<String>,
-    pub resources: List<String>,
-    pub resource_names: List<String>,
-    pub non_resource_urls: List<String>,
+    pub verbs: am::List<String>,
+    pub api_groups: am::List<String>,
+    pub resources: am::List<String>,
+    pub resource_names: am::List<String>,
+    pub non_resource_urls: am::List<String>,
 }
 
-static POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static POLICY_RULE_SCHEMA: schema::Schema = schema::Schema {
     name: "PolicyRule",
     full_name: "io.k8s.api.rbac.v1alpha1.PolicyRule",
     atomic: false,
@@ -369,16 +376,17 @@ apimachinery::impl_message_field!(PolicyRule);
 pub struct Role {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub rules: List<crate::rbac::v1alpha1::PolicyRule>,
+    pub rules: am::List<crate::rbac::v1alpha1::PolicyRule>,
 }
 
-static ROLE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLE_SCHEMA: schema::Schema = schema::Schema {
     name: "Role",
     full_name: "io.k8s.api.rbac.v1alpha1.Role",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::PolicyRule as wire::Message>::SCHEMA)), number: 2, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "rules", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::POLICY_RULE_SCHEMA)), number: 2, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
     ],
 };
 
@@ -427,18 +435,19 @@ apimachinery::impl_resource!(Role, crate::rbac::v1alpha1::RoleList, "rbac.author
 pub struct RoleBinding {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
-    pub subjects: List<crate::rbac::v1alpha1::Subject>,
+    pub subjects: am::List<crate::rbac::v1alpha1::Subject>,
     pub role_ref: crate::rbac::v1alpha1::RoleRef,
 }
 
-static ROLE_BINDING_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLE_BINDING_SCHEMA: schema::Schema = schema::Schema {
     name: "RoleBinding",
     full_name: "io.k8s.api.rbac.v1alpha1.RoleBinding",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "subjects", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::Subject as wire::Message>::SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
-        schema::Field { json: "roleRef", ty: schema::Type::Struct(<crate::rbac::v1alpha1::RoleRef as wire::Message>::SCHEMA), number: 3, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "subjects", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::SUBJECT_SCHEMA)), number: 2, omit_empty: true, list_type: Some(schema::ListType::Atomic), ..schema::Field::BASE },
+        schema::Field { json: "roleRef", ty: schema::Type::Struct(&crate::rbac::v1alpha1::ROLE_REF_SCHEMA), number: 3, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -491,16 +500,17 @@ apimachinery::impl_resource!(RoleBinding, crate::rbac::v1alpha1::RoleBindingList
 pub struct RoleBindingList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::rbac::v1alpha1::RoleBinding>,
+    pub items: am::List<crate::rbac::v1alpha1::RoleBinding>,
 }
 
-static ROLE_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLE_BINDING_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "RoleBindingList",
     full_name: "io.k8s.api.rbac.v1alpha1.RoleBindingList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::RoleBinding as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::ROLE_BINDING_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -549,16 +559,17 @@ apimachinery::impl_list!(RoleBindingList, crate::rbac::v1alpha1::RoleBinding);
 pub struct RoleList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::rbac::v1alpha1::Role>,
+    pub items: am::List<crate::rbac::v1alpha1::Role>,
 }
 
-static ROLE_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLE_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "RoleList",
     full_name: "io.k8s.api.rbac.v1alpha1.RoleList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::rbac::v1alpha1::Role as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::rbac::v1alpha1::ROLE_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -610,7 +621,8 @@ pub struct RoleRef {
     pub name: String,
 }
 
-static ROLE_REF_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static ROLE_REF_SCHEMA: schema::Schema = schema::Schema {
     name: "RoleRef",
     full_name: "io.k8s.api.rbac.v1alpha1.RoleRef",
     atomic: false,
@@ -669,7 +681,8 @@ pub struct Subject {
     pub namespace: String,
 }
 
-static SUBJECT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static SUBJECT_SCHEMA: schema::Schema = schema::Schema {
     name: "Subject",
     full_name: "io.k8s.api.rbac.v1alpha1.Subject",
     atomic: false,

@@ -2,8 +2,9 @@
 
 //! Types of storage/v1alpha1.
 
+use apimachinery as am;
 #[allow(unused_imports, reason = "one header for every generated module")]
-use apimachinery::{ByteString, Duration, IntOrString, List, Map, MicroTime, Quantity, RawJson, Time, json, proto, schema, wire};
+use am::{json, proto, schema, wire};
 
 #[derive(Clone, Default, PartialEq)]
 pub struct CSIStorageCapacity {
@@ -11,17 +12,18 @@ pub struct CSIStorageCapacity {
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub node_topology: Option<Box<apimachinery::meta::v1::LabelSelector>>,
     pub storage_class_name: String,
-    pub capacity: Option<Quantity>,
-    pub maximum_volume_size: Option<Quantity>,
+    pub capacity: Option<am::Quantity>,
+    pub maximum_volume_size: Option<am::Quantity>,
 }
 
-static CSI_STORAGE_CAPACITY_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_STORAGE_CAPACITY_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIStorageCapacity",
     full_name: "io.k8s.api.storage.v1alpha1.CSIStorageCapacity",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "nodeTopology", ty: schema::Type::Struct(<apimachinery::meta::v1::LabelSelector as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "nodeTopology", ty: schema::Type::Struct(&apimachinery::meta::v1::LABEL_SELECTOR_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "storageClassName", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
         schema::Field { json: "capacity", ty: schema::Type::Quantity, number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "maximumVolumeSize", ty: schema::Type::Quantity, number: 5, pointer: true, omit_empty: true, ..schema::Field::BASE },
@@ -85,16 +87,17 @@ apimachinery::impl_resource!(CSIStorageCapacity, crate::storage::v1alpha1::CSISt
 pub struct CSIStorageCapacityList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1alpha1::CSIStorageCapacity>,
+    pub items: am::List<crate::storage::v1alpha1::CSIStorageCapacity>,
 }
 
-static CSI_STORAGE_CAPACITY_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static CSI_STORAGE_CAPACITY_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "CSIStorageCapacityList",
     full_name: "io.k8s.api.storage.v1alpha1.CSIStorageCapacityList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1alpha1::CSIStorageCapacity as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1alpha1::CSI_STORAGE_CAPACITY_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -147,14 +150,15 @@ pub struct VolumeAttachment {
     pub status: crate::storage::v1alpha1::VolumeAttachmentStatus,
 }
 
-static VOLUME_ATTACHMENT_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachment",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeAttachment",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "spec", ty: schema::Type::Struct(<crate::storage::v1alpha1::VolumeAttachmentSpec as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
-        schema::Field { json: "status", ty: schema::Type::Struct(<crate::storage::v1alpha1::VolumeAttachmentStatus as wire::Message>::SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "spec", ty: schema::Type::Struct(&crate::storage::v1alpha1::VOLUME_ATTACHMENT_SPEC_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "status", ty: schema::Type::Struct(&crate::storage::v1alpha1::VOLUME_ATTACHMENT_STATUS_SCHEMA), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -207,16 +211,17 @@ apimachinery::impl_resource!(VolumeAttachment, crate::storage::v1alpha1::VolumeA
 pub struct VolumeAttachmentList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1alpha1::VolumeAttachment>,
+    pub items: am::List<crate::storage::v1alpha1::VolumeAttachment>,
 }
 
-static VOLUME_ATTACHMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentList",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeAttachmentList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1alpha1::VolumeAttachment as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1alpha1::VOLUME_ATTACHMENT_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -267,13 +272,14 @@ pub struct VolumeAttachmentSource {
     pub inline_volume_spec: Option<Box<api_core::core::v1::PersistentVolumeSpec>>,
 }
 
-static VOLUME_ATTACHMENT_SOURCE_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_SOURCE_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentSource",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeAttachmentSource",
     atomic: false,
     fields: &[
         schema::Field { json: "persistentVolumeName", ty: schema::Type::String, number: 1, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "inlineVolumeSpec", ty: schema::Type::Struct(<api_core::core::v1::PersistentVolumeSpec as wire::Message>::SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "inlineVolumeSpec", ty: schema::Type::Struct(&api_core::core::v1::PERSISTENT_VOLUME_SPEC_SCHEMA), number: 2, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -320,13 +326,14 @@ pub struct VolumeAttachmentSpec {
     pub node_name: String,
 }
 
-static VOLUME_ATTACHMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_SPEC_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentSpec",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeAttachmentSpec",
     atomic: false,
     fields: &[
         schema::Field { json: "attacher", ty: schema::Type::String, number: 1, required: true, ..schema::Field::BASE },
-        schema::Field { json: "source", ty: schema::Type::Struct(<crate::storage::v1alpha1::VolumeAttachmentSource as wire::Message>::SCHEMA), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "source", ty: schema::Type::Struct(&crate::storage::v1alpha1::VOLUME_ATTACHMENT_SOURCE_SCHEMA), number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "nodeName", ty: schema::Type::String, number: 3, required: true, ..schema::Field::BASE },
     ],
 };
@@ -374,20 +381,21 @@ apimachinery::impl_message_field!(VolumeAttachmentSpec);
 #[derive(Clone, Default, PartialEq)]
 pub struct VolumeAttachmentStatus {
     pub attached: bool,
-    pub attachment_metadata: Map<String>,
+    pub attachment_metadata: am::Map<String>,
     pub attach_error: Option<Box<crate::storage::v1alpha1::VolumeError>>,
     pub detach_error: Option<Box<crate::storage::v1alpha1::VolumeError>>,
 }
 
-static VOLUME_ATTACHMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTACHMENT_STATUS_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttachmentStatus",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeAttachmentStatus",
     atomic: false,
     fields: &[
         schema::Field { json: "attached", ty: schema::Type::Bool, number: 1, required: true, ..schema::Field::BASE },
         schema::Field { json: "attachmentMetadata", ty: schema::Type::Map(&schema::Type::String), number: 2, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "attachError", ty: schema::Type::Struct(<crate::storage::v1alpha1::VolumeError as wire::Message>::SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "detachError", ty: schema::Type::Struct(<crate::storage::v1alpha1::VolumeError as wire::Message>::SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "attachError", ty: schema::Type::Struct(&crate::storage::v1alpha1::VOLUME_ERROR_SCHEMA), number: 3, pointer: true, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "detachError", ty: schema::Type::Struct(&crate::storage::v1alpha1::VOLUME_ERROR_SCHEMA), number: 4, pointer: true, omit_empty: true, ..schema::Field::BASE },
     ],
 };
 
@@ -440,15 +448,16 @@ pub struct VolumeAttributesClass {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ObjectMeta,
     pub driver_name: String,
-    pub parameters: Map<String>,
+    pub parameters: am::Map<String>,
 }
 
-static VOLUME_ATTRIBUTES_CLASS_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTRIBUTES_CLASS_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttributesClass",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeAttributesClass",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ObjectMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::OBJECT_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "driverName", ty: schema::Type::String, number: 2, required: true, ..schema::Field::BASE },
         schema::Field { json: "parameters", ty: schema::Type::Map(&schema::Type::String), number: 3, omit_empty: true, ..schema::Field::BASE },
     ],
@@ -503,16 +512,17 @@ apimachinery::impl_resource!(VolumeAttributesClass, crate::storage::v1alpha1::Vo
 pub struct VolumeAttributesClassList {
     pub type_meta: apimachinery::meta::v1::TypeMeta,
     pub metadata: apimachinery::meta::v1::ListMeta,
-    pub items: List<crate::storage::v1alpha1::VolumeAttributesClass>,
+    pub items: am::List<crate::storage::v1alpha1::VolumeAttributesClass>,
 }
 
-static VOLUME_ATTRIBUTES_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ATTRIBUTES_CLASS_LIST_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeAttributesClassList",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeAttributesClassList",
     atomic: false,
     fields: &[
-        schema::Field { json: "metadata", ty: schema::Type::Struct(<apimachinery::meta::v1::ListMeta as wire::Message>::SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(<crate::storage::v1alpha1::VolumeAttributesClass as wire::Message>::SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
+        schema::Field { json: "metadata", ty: schema::Type::Struct(&apimachinery::meta::v1::LIST_META_SCHEMA), number: 1, omit_empty: true, ..schema::Field::BASE },
+        schema::Field { json: "items", ty: schema::Type::List(&schema::Type::Struct(&crate::storage::v1alpha1::VOLUME_ATTRIBUTES_CLASS_SCHEMA)), number: 2, required: true, ..schema::Field::BASE },
     ],
 };
 
@@ -559,12 +569,13 @@ apimachinery::impl_list!(VolumeAttributesClassList, crate::storage::v1alpha1::Vo
 
 #[derive(Clone, Default, PartialEq)]
 pub struct VolumeError {
-    pub time: Time,
+    pub time: am::Time,
     pub message: String,
     pub error_code: Option<i32>,
 }
 
-static VOLUME_ERROR_SCHEMA: schema::Schema = schema::Schema {
+#[doc(hidden)]
+pub static VOLUME_ERROR_SCHEMA: schema::Schema = schema::Schema {
     name: "VolumeError",
     full_name: "io.k8s.api.storage.v1alpha1.VolumeError",
     atomic: false,
