@@ -1,1 +1,13 @@
-//! (being built)
+//! kube-proxy: makes Services reachable on a node, by rules in the kernel.
+//!
+//! Pure part: [`service`] (what is known of a Service), [`topology`] (which endpoints to use), [`nftables::rules`] (their
+//! rules) and [`nftables::table`] (the transaction to them). Around it: conversion from API objects, the loop that
+//! follows the API server and keeps the kernel up to date, health checks, metrics.
+//! It never proxies a byte itself, and it writes nothing to the API.
+//!
+//! Upstream: pkg/proxy and cmd/kube-proxy.
+
+pub mod config;
+pub mod nftables;
+pub mod service;
+pub mod topology;

@@ -1,0 +1,124 @@
+//! What a table holds before the first Service: base chains at the hooks, sets and maps, marks and masquerading.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use super::fragment::Collection;
+use super::rules::View;
+use crate::service::Family;
+
+/// Name of the tables, in either family.
+pub const TABLE: &str = "kube-proxy";
+
+/// On which addresses of the node its node ports answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodePortAddresses {
+    /// On these.
+    Only(Vec<IpAddr>),
+    /// On all but loopback, also those that an interface gets later.
+    Any,
+}
+
+/// The statements that make the table's fixed part, each on a line of its own.
+pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) -> String {
+    let mut out = String::with_capacity(8 << 10);
+    let (ip, mark) = (view.ip(), 1_u32 << masquerade_bit);
+    let (address, loopback) = match view.family {
+        Family::V4 => ("ipv4_addr", "127.0.0.0/8"),
+        Family::V6 => ("ipv6_addr", "::1"),
+    };
+    let _ = writeln!(out, "add table {ip} {TABLE} {{ comment \"rules for kube-proxy\" ; }}");
+
+    for collection in Collection::ALL {
+        let (kind, definition, comment) = match collection {
+            Collection::ClusterIps => ("set", address.to_owned(), "Active ClusterIPs"),
+            Collection::HairpinConnections => ("set", format!("{address} . {address}"), "endpoints that may be led back to themselves"),
+            Collection::ServiceIps => {
+                ("map", format!("{address} . inet_proto . inet_service : verdict"), "ClusterIP, ExternalIP and LoadBalancer IP traffic")
+            }
+            Collection::ServiceNodePorts => ("map", "inet_proto . inet_service : verdict".to_owned(), "NodePort traffic"),
+            Collection::NoEndpointServices => {
+                ("map", format!("{address} . inet_proto . inet_service : verdict"), "services with no endpoints: drop or reject")
+            }
+            Collection::NoEndpointNodePorts => {
+                ("map", "inet_proto . inet_service : verdict".to_owned(), "node ports with no endpoints: drop or reject")
+            }
+            Collection::FirewallIps => {
+                ("map", format!("{address} . inet_proto . inet_service : verdict"), "load balancer addresses with source ranges")
+            }
+        };
+        let name = collection.as_str();
+        let _ = writeln!(out, "add {kind} {ip} {TABLE} {name} {{ type {definition} ; comment \"{comment}\" ; }}");
+    }
+
+    let node_port_match = match node_ports {
+        NodePortAddresses::Any => format!("fib daddr type local {ip} daddr != {loopback}"),
+        NodePortAddresses::Only(addresses) => {
+            let _ =
+                writeln!(out, "add set {ip} {TABLE} nodeport-ips {{ type {address} ; comment \"IPs that accept NodePort traffic\" ; }}");
+            for address in addresses.iter().filter(|address| Family::of(**address) == view.family) {
+                let _ = writeln!(out, "add element {ip} {TABLE} nodeport-ips {{ {address} }}");
+            }
+            format!("{ip} daddr @nodeport-ips")
+        }
+    };
+
+    let service_key = format!("{ip} daddr . meta l4proto . th dport");
+    let node_port_key = format!("{node_port_match} meta l4proto . th dport");
+    let chains: [(&str, &str, Vec<String>); 16] = [
+        ("mark-for-masquerade", "", vec![format!("meta mark set meta mark or {mark:#x}")]),
+        (
+            "masquerading",
+            "",
+            vec![
+                // Led back to the endpoint that it came from: the endpoint would take its own address for a stray packet.
+                format!("ct status dnat {ip} saddr . {ip} daddr @hairpin-connections masquerade fully-random"),
+                format!("meta mark and {mark:#x} == 0 return"),
+                format!("meta mark set meta mark xor {mark:#x}"),
+                "masquerade fully-random".to_owned(),
+            ],
+        ),
+        ("services", "", vec![format!("{service_key} vmap @service-ips"), format!("{node_port_key} vmap @service-nodeports")]),
+        // A reset rather than upstream's ICMP for TCP: the kernel limits the rate of ICMP errors to a peer, and a client
+        // whose error was held back waits for its next attempt.
+        ("reject-chain", "", vec!["meta l4proto tcp reject with tcp reset".to_owned(), "reject".to_owned()]),
+        ("firewall-check", "", vec![format!("{service_key} vmap @firewall-ips")]),
+        ("service-endpoints-check", "", vec![format!("{service_key} vmap @no-endpoint-services")]),
+        ("nodeport-endpoints-check", "", vec![format!("{node_port_key} vmap @no-endpoint-nodeports")]),
+        // What still has a cluster IP after the translation asks for a port that no Service has.
+        ("cluster-ips-check", "", vec![format!("{ip} daddr @cluster-ips goto reject-chain")]),
+        ("nat-prerouting", "type nat hook prerouting priority dstnat ;", vec!["jump services".to_owned()]),
+        ("nat-output", "type nat hook output priority -100 ;", vec!["jump services".to_owned()]),
+        ("nat-postrouting", "type nat hook postrouting priority srcnat ;", vec!["jump masquerading".to_owned()]),
+        // Source ranges look at the address that the client used, so they come before the translation, the other
+        // checks after it.
+        ("filter-prerouting-pre-dnat", "type filter hook prerouting priority -110 ;", vec!["ct state new jump firewall-check".to_owned()]),
+        ("filter-output-pre-dnat", "type filter hook output priority -110 ;", vec!["ct state new jump firewall-check".to_owned()]),
+        (
+            "filter-input",
+            "type filter hook input priority 0 ;",
+            vec!["ct state new jump nodeport-endpoints-check".to_owned(), "ct state new jump service-endpoints-check".to_owned()],
+        ),
+        (
+            "filter-forward",
+            "type filter hook forward priority 0 ;",
+            vec!["ct state new jump service-endpoints-check".to_owned(), "ct state new jump cluster-ips-check".to_owned()],
+        ),
+        (
+            "filter-output-post-dnat",
+            "type filter hook output priority 0 ;",
+            vec!["ct state new jump service-endpoints-check".to_owned(), "ct state new jump cluster-ips-check".to_owned()],
+        ),
+    ];
+    // Rules name chains further down, so all chains come before all rules.
+    for (name, hook, _) in &chains {
+        let body = if hook.is_empty() { String::new() } else { format!(" {{ {hook} }}") };
+        let _ = writeln!(out, "add chain {ip} {TABLE} {name}{body}");
+    }
+    for (name, _, rules) in &chains {
+        for rule in rules {
+            let _ = writeln!(out, "add rule {ip} {TABLE} {name} {rule}");
+        }
+    }
+    out
+}

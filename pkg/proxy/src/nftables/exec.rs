@@ -1,0 +1,91 @@
+//! Runs the `nft` program.
+
+use std::process::Stdio;
+
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::base::TABLE;
+use super::rules::ip;
+use crate::service::Family;
+
+/// What nft says of a script may be as long as the script; logs need the beginning.
+const LONGEST_MESSAGE: usize = 2000;
+
+#[derive(Debug, Error)]
+pub enum NftError {
+    #[error("cannot run {program}")]
+    Start {
+        program: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("nft refused the transaction: {message}")]
+    Refused { message: String },
+}
+
+/// The command that changes the kernel's tables: `nft`, or for tests `ip netns exec NAME nft`.
+#[derive(Clone, Debug)]
+pub struct Nft {
+    command: Vec<String>,
+}
+
+impl Default for Nft {
+    fn default() -> Self {
+        Self { command: vec!["nft".to_owned()] }
+    }
+}
+
+impl Nft {
+    /// `command` is a program and its first arguments; it must not be empty.
+    pub fn new(command: Vec<String>) -> Self {
+        assert!(!command.is_empty(), "a command names a program");
+        Self { command }
+    }
+
+    /// Applies `script` as one transaction: all of it or nothing.
+    pub async fn apply(&self, script: &str) -> Result<(), NftError> {
+        self.run(&["-f", "-"], script).await.map(drop)
+    }
+
+    /// Does the kernel have our table in this family?
+    pub async fn table_exists(&self, family: Family) -> Result<bool, NftError> {
+        let tables = self.run(&["list", "tables"], "").await?;
+        let ours = format!("table {} {TABLE}", ip(family));
+        Ok(tables.lines().any(|line| line.trim() == ours))
+    }
+
+    /// Deletes our table in this family, if there is one.
+    pub async fn delete_table(&self, family: Family) -> Result<(), NftError> {
+        let ip = ip(family);
+        // Adding first makes the deletion succeed also where there is none.
+        self.apply(&format!("add table {ip} {TABLE}\ndelete table {ip} {TABLE}\n")).await
+    }
+
+    async fn run(&self, args: &[&str], input: &str) -> Result<String, NftError> {
+        let start = |source| NftError::Start { program: self.command[0].clone(), source };
+        let mut child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(start)?;
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let feed = async move {
+            // A broken pipe means that nft ended early; its exit code and message say why.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            let _ = stdin.shutdown().await;
+        };
+        let ((), output) = tokio::join!(feed, child.wait_with_output());
+        let output = output.map_err(start)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let message = String::from_utf8_lossy(&output.stderr);
+        Err(NftError::Refused { message: message.trim().chars().take(LONGEST_MESSAGE).collect() })
+    }
+}

@@ -1,0 +1,95 @@
+//! One family's table, kept as the Services want it.
+
+use std::time::{Duration, Instant};
+
+use super::base::{NodePortAddresses, base};
+use super::exec::{Nft, NftError};
+use super::rules::{PortEndpoints, View, fragment};
+use super::table::Table;
+use crate::service::{Service, ServiceName};
+
+/// What one [`Proxier::sync`] did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Synced {
+    /// Whether there was anything to do.
+    pub is_changed: bool,
+    /// The table was built anew.
+    pub is_full: bool,
+    pub elapsed: Duration,
+}
+
+/// The table of one family: takes changed Services, hands transactions to nft.
+#[derive(Debug)]
+pub struct Proxier {
+    view: View,
+    node_ports: NodePortAddresses,
+    masquerade_bit: u32,
+    table: Table,
+    nft: Nft,
+}
+
+impl Proxier {
+    /// Opens nothing; the first [`Proxier::sync`] makes the table.
+    pub fn new(view: View, node_ports: NodePortAddresses, masquerade_bit: u32, nft: Nft) -> Self {
+        let table = Table::new(view.ip(), base(&view, &node_ports, masquerade_bit));
+        Self { view, node_ports, masquerade_bit, table, nft }
+    }
+
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The node has changed (zone, addresses, pod CIDR). Every Service must be set again afterwards.
+    pub fn set_view(&mut self, view: View, node_ports: NodePortAddresses) {
+        self.table.set_base(base(&view, &node_ports, self.masquerade_bit));
+        (self.view, self.node_ports) = (view, node_ports);
+    }
+
+    /// Sets what a Service and its endpoints are now; `None` for a Service that is gone.
+    pub fn set(&mut self, name: &ServiceName, service: Option<(&Service, &PortEndpoints)>) {
+        let fragment = service.map(|(service, endpoints)| fragment(service, endpoints, &self.view));
+        self.table.set(name, fragment.unwrap_or_default());
+    }
+
+    /// Brings the kernel up to date. After an error the next call builds the table anew.
+    pub async fn sync(&mut self) -> Result<Synced, NftError> {
+        let started = Instant::now();
+        let done = |is_changed, is_full| Synced { is_changed, is_full, elapsed: started.elapsed() };
+        // Whether the table is there matters only for building it anew, and costs a run of nft.
+        let exists = self.table.is_known() || self.nft.table_exists(self.view.family).await?;
+        let Some(transaction) = self.table.transaction(exists) else {
+            return Ok(done(false, false));
+        };
+        for script in &transaction.scripts {
+            if let Err(error) = self.nft.apply(script).await {
+                self.table.forget();
+                return Err(error);
+            }
+        }
+        self.table.commit();
+        Ok(done(true, transaction.is_full))
+    }
+
+    /// Builds the table anew at the next sync if it is no longer in the kernel.
+    pub async fn verify(&mut self) -> Result<(), NftError> {
+        if !self.nft.table_exists(self.view.family).await? {
+            self.table.forget();
+        }
+        Ok(())
+    }
+
+    /// Deletes chains and sets that are no longer in use; false if there are none.
+    pub async fn cleanup(&mut self) -> Result<bool, NftError> {
+        let Some(script) = self.table.cleanup() else {
+            return Ok(false);
+        };
+        self.nft.apply(&script).await?;
+        self.table.commit_cleanup();
+        Ok(true)
+    }
+
+    /// Is there something for [`Proxier::cleanup`] to do?
+    pub fn has_stale(&self) -> bool {
+        self.table.cleanup().is_some()
+    }
+}
