@@ -4,15 +4,22 @@
 //! Upstream: staging/src/k8s.io/apimachinery.
 
 mod bytes;
+pub mod fields;
+pub mod gotext;
+pub mod gvk;
 mod intstr;
 pub mod json;
+pub mod labels;
 mod list;
 mod map;
 pub mod meta;
+pub mod names;
 pub mod proto;
 pub mod quantity;
 pub mod schema;
+pub mod status;
 pub mod time;
+pub mod validation;
 pub mod value;
 pub mod wire;
 
@@ -21,6 +28,7 @@ pub use intstr::IntOrString;
 pub use list::List;
 pub use map::Map;
 pub use quantity::Quantity;
+pub use status::StatusError;
 pub use time::{Duration, MicroTime, Time};
 pub use value::Value;
 pub use wire::{Kind, ListResource, Message, Object, Resource};
