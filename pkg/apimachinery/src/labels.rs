@@ -6,6 +6,7 @@ use std::fmt;
 use crate::validation::field::{BadValue, Error, Path, aggregate};
 use crate::validation::names::{is_label_value, is_qualified_name};
 use crate::value::Object;
+use crate::{Map, meta::v1::LabelSelector};
 
 mod parse;
 
@@ -15,6 +16,12 @@ pub trait Labels {
 }
 
 impl Labels for BTreeMap<String, String> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.get(key).map(String::as_str)
+    }
+}
+
+impl Labels for Map<String> {
     fn label(&self, key: &str) -> Option<&str> {
         self.get(key).map(String::as_str)
     }
@@ -201,7 +208,22 @@ impl Selector {
         Selector::new(labels.into_iter().map(requirement).collect())
     }
 
-    /// The selector of a `metav1.LabelSelector`: its `matchLabels` and its `matchExpressions` (key, operator, values).
+    /// The selector of a `metav1.LabelSelector`; an empty one selects everything. For an absent one that selects nothing, see
+    /// [`Selector::of_option`].
+    pub fn of(selector: &LabelSelector) -> Result<Self, SelectorError> {
+        let expressions = selector
+            .match_expressions
+            .iter()
+            .map(|expression| (expression.key.as_str(), expression.operator.as_str(), expression.values.to_vec()));
+        Self::from_label_selector(selector.match_labels.iter().map(|(key, value)| (key, value.as_str())), expressions)
+    }
+
+    /// As [`Selector::of`]; no selector selects nothing.
+    pub fn of_option(selector: Option<&LabelSelector>) -> Result<Self, SelectorError> {
+        selector.map_or_else(|| Ok(Selector::nothing()), Self::of)
+    }
+
+    /// As [`Selector::of`], from parts: its `matchLabels` and its `matchExpressions` (key, operator, values).
     pub fn from_label_selector<'a>(
         match_labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         match_expressions: impl IntoIterator<Item = (&'a str, &'a str, Vec<String>)>,
