@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
+use apimachinery::meta::v1::DeleteOptions;
 use apimachinery::validation::field;
 use apimachinery::{Object, Resource};
-use apimachinery::meta::v1::DeleteOptions;
 
 use crate::request::RequestContext;
 
