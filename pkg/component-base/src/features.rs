@@ -3,6 +3,7 @@
 //! The table is `api/defaults.json` by way of `features/table.txt`, which a test keeps equal to it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::flags::parse_bool;
 use crate::problems::Problems;
@@ -41,19 +42,26 @@ pub struct Gate {
 }
 
 /// All gates, sorted by name.
-pub fn gates() -> impl Iterator<Item = Gate> {
-    TABLE.lines().map(|line| {
-        let mut parts = line.split(' ');
-        let mut next = || parts.next().unwrap_or_default();
-        let name = next();
-        let stage = match next() {
-            "Alpha" => Stage::Alpha,
-            "Beta" => Stage::Beta,
-            "Deprecated" => Stage::Deprecated,
-            _ => Stage::GA,
-        };
-        Gate { name, stage, default: next() == "on", locked: next() == "locked" }
-    })
+pub fn gates() -> &'static [Gate] {
+    static GATES: LazyLock<Vec<Gate>> = LazyLock::new(|| TABLE.lines().map(parse_line).collect());
+    &GATES
+}
+
+fn gate(name: &str) -> Option<Gate> {
+    gates().binary_search_by(|gate| gate.name.cmp(name)).ok().map(|index| gates()[index])
+}
+
+fn parse_line(line: &'static str) -> Gate {
+    let mut parts = line.split(' ');
+    let mut next = || parts.next().unwrap_or_default();
+    let name = next();
+    let stage = match next() {
+        "Alpha" => Stage::Alpha,
+        "Beta" => Stage::Beta,
+        "Deprecated" => Stage::Deprecated,
+        _ => Stage::GA,
+    };
+    Gate { name, stage, default: next() == "on", locked: next() == "locked" }
 }
 
 /// The gates of one process. A value that is handed down, never a global.
@@ -68,13 +76,13 @@ impl FeatureGates {
     pub fn enabled(&self, name: &str) -> bool {
         match self.switched.get(name) {
             Some(on) => *on,
-            None => gates().find(|gate| gate.name == name).unwrap_or_else(|| panic!("feature {name:?} is not registered")).default,
+            None => gate(name).unwrap_or_else(|| panic!("feature {name:?} is not registered")).default,
         }
     }
 
     /// Every gate with its state, sorted by name.
     pub fn all(&self) -> impl Iterator<Item = (Gate, bool)> + '_ {
-        gates().map(|gate| (gate, self.switched.get(gate.name).copied().unwrap_or(gate.default)))
+        gates().iter().map(|gate| (*gate, self.switched.get(gate.name).copied().unwrap_or(gate.default)))
     }
 
     /// Applies settings (`--feature-gates`, or `featureGates` of a config file) to the defaults.
@@ -100,7 +108,7 @@ impl FeatureGates {
                 problems.require(is_default, format_args!("feature gate {name}={on} is not supported yet by this build"));
                 continue;
             }
-            let Some(gate) = gates().find(|gate| gate.name == name) else {
+            let Some(gate) = gate(name) else {
                 problems.push(format_args!("unrecognized feature gate: {name}"));
                 continue;
             };

@@ -18,6 +18,9 @@ pub mod backoff;
 pub mod clock;
 pub mod tasks;
 
+pub mod endpoints;
+pub mod health;
 pub mod http;
+pub mod metrics;
 pub mod reload;
 pub mod serving;

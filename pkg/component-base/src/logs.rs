@@ -302,6 +302,11 @@ impl Visit for Fields {
     }
 }
 
+/// A time in seconds since 1970 as `date` prints it: `Thu Jan  1 00:00:00 UTC 1970`.
+pub fn date(seconds: u64) -> String {
+    klog::date(seconds)
+}
+
 /// An error and its causes, joined by colons; a cause that its parent's text already ends with is not repeated.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -27,7 +27,7 @@ impl Entry<'_> {
         };
         let since = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (seconds, micros) = (since.as_secs(), since.subsec_micros());
-        let (month, day) = month_and_day(seconds / 86_400);
+        let (_, month, day) = civil(seconds / 86_400);
         let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
         let _ = write!(
             out,
@@ -59,16 +59,29 @@ impl Entry<'_> {
     }
 }
 
-/// Month (1..) and day (1..) of a day counted from 1970-01-01.
-fn month_and_day(days: u64) -> (u64, u64) {
+/// `Thu Jan  1 00:00:00 UTC 1970`, for seconds since then.
+pub(super) fn date(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let days = seconds / 86_400;
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let (weekday, month) = (DAYS[(days % 7) as usize], MONTHS[month as usize - 1]);
+    format!("{weekday} {month} {day:>2} {hour:02}:{minute:02}:{second:02} UTC {year}")
+}
+
+/// Year, month (1..) and day (1..) of a day counted from 1970-01-01.
+fn civil(days: u64) -> (u64, u64, u64) {
     // Years that begin in March put the leap day last, so that month lengths follow one formula.
     let shifted = days + 719_468;
-    let day_of_era = shifted % 146_097;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
-    (if month < 10 { month + 3 } else { month - 9 }, day)
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    // January and February belong to the year that began the March before.
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// A string as Go quotes it.
@@ -127,6 +140,13 @@ mod tests {
         assert_eq!(line(1_795_232_570, 123_456, Level::INFO), "I1121 03:42:50.123456    4711 run.rs:7] \"Hello\"\n");
         assert_eq!(line(951_782_400, 0, Level::ERROR), "E0229 00:00:00.000000    4711 run.rs:7] \"Hello\"\n");
         assert_eq!(line(0, 1, Level::WARN), "W0101 00:00:00.000001    4711 run.rs:7] \"Hello\"\n");
+    }
+
+    #[test]
+    fn dates_are_written_as_date_does() {
+        assert_eq!(date(0), "Thu Jan  1 00:00:00 UTC 1970");
+        assert_eq!(date(951_782_400), "Tue Feb 29 00:00:00 UTC 2000");
+        assert_eq!(date(1_795_232_570), "Sat Nov 21 03:42:50 UTC 2026");
     }
 
     #[test]
