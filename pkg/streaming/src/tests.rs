@@ -1,6 +1,7 @@
 //! Both ends against each other, and against a WebSocket implementation of somebody else.
 
 mod hostile;
+mod kubectl;
 mod portforward;
 mod remotecommand;
 mod spdy;

@@ -7,7 +7,7 @@ use crate::upgrade::{self, Kind};
 use crate::{Error, KeepAlive, proxy, spdy};
 
 /// Echoes what comes for port 80 and refuses the rest, until the client ends the session.
-async fn echo(mut server: Server) -> Error {
+pub(super) async fn echo(mut server: Server) -> Error {
     loop {
         match server.accept().await {
             Err(why) => return why,
