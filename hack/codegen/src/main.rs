@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod defaults;
 mod grpc;
 mod types;
 
@@ -10,8 +11,9 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let result = match std::env::args().nth(1).as_deref() {
         Some("grpc") => grpc::run(&root),
+        Some("defaults") => defaults::run(&root),
         Some("types") => types::run(&root),
-        _ => Err("usage: codegen grpc | types".to_owned()),
+        _ => Err("usage: codegen defaults | grpc | types".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

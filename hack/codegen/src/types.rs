@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Where the types of a table go.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Room {
+pub enum Room {
     Meta,
     Core,
     Groups,
@@ -41,13 +41,13 @@ impl Room {
 }
 
 /// A type of the tables and where its Rust counterpart lives.
-struct Entry<'a> {
-    full: &'a str,
-    row: &'a Value,
-    room: Room,
+pub struct Entry<'a> {
+    pub full: &'a str,
+    pub row: &'a Value,
+    pub room: Room,
     /// `core::v1`
-    module: (String, String),
-    name: &'a str,
+    pub module: (String, String),
+    pub name: &'a str,
 }
 
 /// Types that are hand-written in apimachinery, by the end of their full name.
@@ -68,22 +68,40 @@ const BY_HAND: &[(&str, &str, &str)] = &[
 /// Types without a counterpart: they never appear as a field.
 const LEFT_OUT: &[&str] = &["runtime.TypeMeta"];
 
-struct Tables<'a> {
-    entries: BTreeMap<&'a str, Entry<'a>>,
+/// The tables, indexed.
+pub struct Tables<'a> {
+    pub entries: BTreeMap<&'a str, Entry<'a>>,
     enums: BTreeMap<&'a str, &'a Value>,
     resources: Vec<&'a Value>,
 }
 
-/// Writes all generated type modules below `root`.
-pub fn run(root: &Path) -> Result<(), String> {
+/// The tables as JSON.
+pub struct Loaded {
+    served: Value,
+    unserved: Value,
+    config: Value,
+    resources: Value,
+}
+
+/// Reads the tables below `root`.
+pub fn load_tables(root: &Path) -> Result<Loaded, String> {
     let load = |file: &str| -> Result<Value, String> {
         let path = root.join("api").join(file);
         let text = std::fs::read_to_string(&path).map_err(|err| format!("cannot read {}: {err}", path.display()))?;
         serde_json::from_str(&text).map_err(|err| format!("{}: {err}", path.display()))
     };
-    let (served, unserved, config, resources) =
-        (load("types.json")?, load("types-unserved.json")?, load("component-config.json")?, load("resources.json")?);
-    let tables = Tables::new(&served, &unserved, &config, &resources)?;
+    Ok(Loaded {
+        served: load("types.json")?,
+        unserved: load("types-unserved.json")?,
+        config: load("component-config.json")?,
+        resources: load("resources.json")?,
+    })
+}
+
+/// Writes all generated type modules below `root`.
+pub fn run(root: &Path) -> Result<(), String> {
+    let loaded = load_tables(root)?;
+    let tables = Tables::new(&loaded)?;
     for room in Room::ALL {
         let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut modules: BTreeMap<(String, String), String> = BTreeMap::new();
@@ -145,20 +163,22 @@ fn hand_written(full: &str) -> Option<(&'static str, &'static str)> {
     BY_HAND.iter().find(|(end, ..)| full.ends_with(end)).map(|(_, rust, schema)| (*rust, *schema))
 }
 
-fn fields(row: &Value) -> impl Iterator<Item = &Value> {
+pub fn fields(row: &Value) -> impl Iterator<Item = &Value> {
     row["fields"].as_array().into_iter().flatten()
 }
 
-fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key].as_str().unwrap_or("")
 }
 
-fn flag(row: &Value, key: &str) -> bool {
+pub fn flag(row: &Value, key: &str) -> bool {
     row[key].as_bool().unwrap_or(false)
 }
 
 impl<'a> Tables<'a> {
-    fn new(served: &'a Value, unserved: &'a Value, config: &'a Value, resources: &'a Value) -> Result<Self, String> {
+    /// Indexes the tables by full type name.
+    pub fn new(loaded: &'a Loaded) -> Result<Self, String> {
+        let Loaded { served, unserved, config, resources } = loaded;
         let mut entries = BTreeMap::new();
         let mut enums = BTreeMap::new();
         for (table, kind) in [(served, Room::Groups), (unserved, Room::Unserved), (config, Room::Config)] {
@@ -301,7 +321,7 @@ impl<'a> Tables<'a> {
             }
             let (rust, schema_type) = self.rust_type(entry.room, field)?;
             let inline = flag(field, "inline");
-            let name = if inline { snake(text(field, "name")) } else { member(json, text(field, "name")) };
+            let name = field_member(field);
             let _ = writeln!(declared, "    pub {name}: {rust},");
             let go = &field["go"];
             if inline {
@@ -525,6 +545,11 @@ pub fn snake(name: &str) -> String {
         out.push(c.to_ascii_lowercase());
     }
     out
+}
+
+/// The Rust name of a field.
+pub fn field_member(field: &Value) -> String {
+    if flag(field, "inline") { snake(text(field, "name")) } else { member(text(field, "json"), text(field, "name")) }
 }
 
 fn member(json: &str, go: &str) -> String {
