@@ -1,1 +1,14 @@
-//! (being built)
+//! The cluster's DNS server: answers for Services and pods from watches of the API, and forwards everything else.
+//!
+//! Pure part: [`zone`] (names and records) and [`message`] (a question in bytes becomes an answer in bytes). Around it:
+//! [`forward`] (upstream servers and a small cache) and [`server`] (UDP and TCP).
+//! It never writes to the API, and never resolves recursively itself.
+//!
+//! Upstream: CoreDNS with its plugin `kubernetes`; the names are those of the Kubernetes DNS specification.
+
+mod cache;
+pub mod forward;
+pub mod message;
+pub mod resolv_conf;
+pub mod server;
+pub mod zone;
