@@ -1,0 +1,58 @@
+//! The order of merged lists.
+
+use crate::gotext::display;
+use crate::patch::{PatchError, fail};
+use crate::value::Value;
+
+/// Whether two items of a list are the same item: equal scalars, or objects with equal keys.
+pub(super) fn same_item(a: &Value, b: &Value, key: &str) -> bool {
+    if key.is_empty() {
+        return a == b;
+    }
+    matches!((a.get(key), b.get(key)), (Some(a), Some(b)) if a == b)
+}
+
+pub(super) fn position(items: &[Value], item: &Value, key: &str) -> Option<usize> {
+    items.iter().position(|other| same_item(other, item, key))
+}
+
+/// Splits items into those that `order` names and the rest.
+pub(super) fn partition(items: Vec<Value>, order: &[Value], key: &str) -> (Vec<Value>, Vec<Value>) {
+    items.into_iter().partition(|item| position(order, item, key).is_some())
+}
+
+/// Sorts items by their place in `order`; those without a place come first.
+pub(super) fn sort_by_order(items: &mut [Value], order: &[Value], key: &str) {
+    items.sort_by_cached_key(|item| position(order, item, key));
+}
+
+/// Weaves two lists together: `named`, in the order that was asked for, and `others`, in the order they had on the server. An item
+/// of `others` goes before one of `named` if the server had both, that way round.
+pub(super) fn weave(mut named: Vec<Value>, mut others: Vec<Value>, wanted: &[Value], server: &[Value], key: &str) -> Vec<Value> {
+    sort_by_order(&mut named, wanted, key);
+    sort_by_order(&mut others, server, key);
+    let mut woven = Vec::with_capacity(named.len() + others.len());
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let other_first = match (named.peek(), others.peek()) {
+            (None, None) => return woven,
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (Some(named), Some(other)) => {
+                matches!((position(server, other, key), position(server, named, key)), (Some(other), Some(named)) if other < named)
+            }
+        };
+        woven.extend(if other_first { others.next() } else { named.next() });
+    }
+}
+
+/// A patched list must follow the order that the patch itself asks for.
+pub(super) fn check_against_order(patch: &[Value], order: &[Value], key: &str) -> Result<(), PatchError> {
+    let mut places = order.iter();
+    let ordered = patch.iter().filter(|item| item.get(super::PATCH).is_none()).all(|item| places.any(|place| same_item(place, item, key)));
+    if ordered {
+        return Ok(());
+    }
+    let list = |items: &[Value]| display(&Value::Array(items.to_vec()));
+    fail(format!("The order in patch list:\n{}\n doesn't match {} list:\n{}\n", list(patch), "$setElementOrder", list(order)))
+}
