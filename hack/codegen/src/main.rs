@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod defaults;
 mod grpc;
+mod resources;
 mod types;
 
 fn main() -> ExitCode {
@@ -12,8 +13,9 @@ fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {
         Some("grpc") => grpc::run(&root),
         Some("defaults") => defaults::run(&root),
+        Some("resources") => resources::run(&root),
         Some("types") => types::run(&root),
-        _ => Err("usage: codegen defaults | grpc | types".to_owned()),
+        _ => Err("usage: codegen defaults | grpc | resources | types".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

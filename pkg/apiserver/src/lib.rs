@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod authentication;
 pub mod authorization;
+pub mod facts;
 pub mod objects;
 pub mod request;
 pub mod rest;

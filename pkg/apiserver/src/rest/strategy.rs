@@ -1,8 +1,8 @@
 //! [`Strategy`]: what a resource does to its objects between decoding and storing. Pure; no I/O.
 //!
-//! Order of calls on create: `default_object`, metadata is filled in (name, namespace, uid, creation time), `prepare_for_create`, mutating admission
-//! (then `default_object` again), `validate`, `canonicalize`, validating admission, store, `warnings_on_create` as headers.
-//! On update: `default_object`, `prepare_for_update`, mutating admission, `validate_update`, `canonicalize`, validating admission, store.
+//! Order of calls on create: `default_object`, mutating admission, metadata is filled in (name, namespace, uid, creation time), hooks,
+//! `prepare_for_create`, `validate`, `canonicalize`, validating admission, store; `warnings_on_create` go out as headers.
+//! On update: `default_object`, mutating admission, hooks, `prepare_for_update`, `validate_update`, `canonicalize`, validating admission, store.
 //! Upstream: apiserver/pkg/registry/rest/{create,update,delete}.go.
 
 use std::sync::Arc;
@@ -71,6 +71,14 @@ pub trait Strategy: Send + Sync + 'static {
         Graceful::No
     }
 
+    /// Marks an object that stays for a while after its deletion was asked for: a namespace's phase becomes `Terminating`.
+    fn begin_deletion(&self, _object: &mut Self::Object) {}
+
+    /// Something besides `metadata.finalizers` keeps a deleted object in the store: a namespace's `spec.finalizers`.
+    fn has_own_finalizers(&self, _object: &Self::Object) -> bool {
+        false
+    }
+
     /// True if deletion without a policy orphans dependents (old ReplicationController behaviour).
     fn orphans_by_default(&self) -> bool {
         false
@@ -117,6 +125,8 @@ pub trait ErasedStrategy: Send + Sync + 'static {
     fn allow_create_on_update(&self) -> bool;
     fn allow_unconditional_update(&self) -> bool;
     fn graceful_deletion(&self, object: &dyn Object, options: &DeleteOptions) -> Graceful;
+    fn begin_deletion(&self, object: &mut dyn Object);
+    fn has_own_finalizers(&self, object: &dyn Object) -> bool;
     fn orphans_by_default(&self) -> bool;
     fn selectable_fields(&self, object: &dyn Object) -> Vec<(&'static str, String)>;
     fn reset_fields(&self) -> &'static [&'static str];
@@ -174,6 +184,12 @@ impl<S: Strategy> ErasedStrategy for Erased<S> {
     }
     fn graceful_deletion(&self, object: &dyn Object, options: &DeleteOptions) -> Graceful {
         self.0.graceful_deletion(typed(object), options)
+    }
+    fn begin_deletion(&self, object: &mut dyn Object) {
+        self.0.begin_deletion(typed_mut(object));
+    }
+    fn has_own_finalizers(&self, object: &dyn Object) -> bool {
+        self.0.has_own_finalizers(typed(object))
     }
     fn orphans_by_default(&self) -> bool {
         self.0.orphans_by_default()
