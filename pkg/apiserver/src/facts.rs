@@ -102,7 +102,8 @@ impl Resource {
 
     /// A field label as clients write it, as the label of the strategy's kind; `None` if it cannot be selected by.
     pub fn field_label<'a>(&self, label: &'a str) -> Option<&'a str> {
-        let found = generated::SELECTABLE.iter().find(|row| row.group == self.group && row.version == self.version && row.kind == self.kind);
+        let found =
+            generated::SELECTABLE.iter().find(|row| row.group == self.group && row.version == self.version && row.kind == self.kind);
         match found {
             Some(row) => match row.aliases.iter().find(|(from, _)| *from == label) {
                 Some((_, to)) => Some(*to),
@@ -115,10 +116,7 @@ impl Resource {
 
 /// The columns of a kind's Table.
 pub fn columns(group: &str, kind: &str) -> &'static [Column] {
-    generated::COLUMNS
-        .iter()
-        .find(|(g, k, _)| *g == group && *k == kind)
-        .map_or(generated::DEFAULT_COLUMNS, |(_, _, columns)| columns)
+    generated::COLUMNS.iter().find(|(g, k, _)| *g == group && *k == kind).map_or(generated::DEFAULT_COLUMNS, |(_, _, columns)| columns)
 }
 
 /// A resource by group, version and plural.

@@ -42,5 +42,12 @@ pub trait Objects: Send + Sync + 'static {
     async fn create(&self, object: Box<dyn Object>) -> Result<Arc<dyn Object>, StatusError>;
 
     /// Changes a stored object, whatever endpoint its fields belong to (status included), with optimistic concurrency and retries.
-    async fn update(&self, group: &str, resource: &str, namespace: &str, name: &str, update: Update<'_>) -> Result<Arc<dyn Object>, StatusError>;
+    async fn update(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        update: Update<'_>,
+    ) -> Result<Arc<dyn Object>, StatusError>;
 }
