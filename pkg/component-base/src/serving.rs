@@ -3,6 +3,7 @@
 //! Upstream: staging/src/k8s.io/apiserver/pkg/server/secure_serving.go. Differences: a client certificate is never
 //! verified in the handshake (see [`peer`]), and HTTP/2 connections are pinged, so that watches of vanished clients end.
 
+pub mod options;
 pub mod peer;
 pub mod tls;
 
