@@ -75,7 +75,8 @@ async fn copy(mut from: ReadSide, mut to: WriteSide, ended: &tokio::sync::Notify
 
 /// Passes an upgrade request on to a backend, as it is but for `uri`, and returns the backend's answer for the client. If that is
 /// a 101, both connections are joined in a task of their own once it has been sent. What the kubelet does with a runtime's
-/// streaming URL, and the API server with a kubelet that speaks the client's protocol.
+/// streaming URL, and the API server with a kubelet that speaks the client's protocol. Headers go along: the caller has removed the
+/// client's credentials, and added its own.
 pub async fn forward<B>(mut request: Request<B>, backend: BoxIo, uri: Uri) -> Result<Response<Bytes>, Error> {
     let client = hyper::upgrade::on(&mut request);
     let mut outgoing = Request::new(());

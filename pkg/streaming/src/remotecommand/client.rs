@@ -101,15 +101,12 @@ impl ClientSession {
 }
 
 impl StatusReader {
-    /// Waits for the outcome and closes the session. Read stdout and stderr to their ends first, or at the same time. Fails if
-    /// the connection broke before the server had closed the session.
+    /// Waits for the outcome. Read stdout and stderr to their ends first, or at the same time: what is unread may hold it up, and
+    /// in v1 it comes before them. Fails if the connection broke before the server had closed the session. The session ends when
+    /// the other streams are dropped, too.
     pub async fn wait(mut self) -> Result<Outcome, Error> {
         let mut text = Vec::new();
         let read = (&mut self.stream).take(MAX_STATUS).read_to_end(&mut text).await;
-        match &self.connection {
-            Connection::Spdy(connection) => connection.close(),
-            Connection::WebSocket(channels) => channels.close(),
-        }
         match read {
             Err(err) if text.is_empty() => Err(Error::lost(&err)),
             // The status came, and that was all there was to come.

@@ -144,6 +144,34 @@ async fn a_connection_that_breaks_is_no_success() {
     }
 }
 
+/// Servers of v1, containerd's among them, reset the error stream as soon as all streams are open.
+#[tokio::test]
+async fn output_is_read_though_the_error_stream_ended_first() {
+    bounded(async {
+        let (a, b) = pair(1000);
+        let server = crate::spdy::Connection::server(b);
+        let serving = async {
+            let mut streams = Vec::new();
+            for _ in 0..3 {
+                streams.push(server.accept().await.unwrap());
+            }
+            streams.remove(0).reset();
+            streams.pop().unwrap().write_all(&noise(200_000, 2)).await.unwrap();
+            server.close();
+        };
+        let asking = async {
+            let options = Options { stdin: true, stdout: true, ..Options::default() };
+            let mut client = ClientSession::over_spdy(a, "channel.k8s.io", options, KeepAlive::default()).await.unwrap();
+            assert_eq!(client.status.wait().await.unwrap(), Outcome::Success);
+            let mut output = Vec::new();
+            client.stdout.as_mut().unwrap().read_to_end(&mut output).await.unwrap();
+            assert_eq!(digest(&output), digest(&noise(200_000, 2)));
+        };
+        tokio::join!(serving, asking);
+    })
+    .await;
+}
+
 /// Answers exec requests on a loopback server.
 async fn server() -> Dial {
     serve(|mut request: Request<hyper::body::Incoming>| async move {
