@@ -10,3 +10,4 @@ pub mod facts;
 pub mod objects;
 pub mod request;
 pub mod rest;
+pub mod service_account;
