@@ -38,13 +38,22 @@ pub enum Error {
     #[error("unable to upgrade connection: {0}")]
     Upgrade(String),
     /// The server answered the upgrade request with something else than 101.
-    #[error("unable to upgrade connection: {body}")]
+    #[error("{}", refusal(body))]
     Refused {
         /// The HTTP status code.
         code: u16,
         /// The start of the answer's body: a `Status` object or plain text.
         body: String,
     },
+}
+
+/// A refusal's text: the message of a `Status` object as it is, anything else as upstream's client introduces it.
+fn refusal(body: &str) -> String {
+    let status: Option<serde_json::Value> = serde_json::from_str(body).ok().filter(|status: &serde_json::Value| status["kind"] == "Status");
+    match status.as_ref().and_then(|status| status["message"].as_str()) {
+        Some(message) => message.to_owned(),
+        None => format!("unable to upgrade connection: {body}"),
+    }
 }
 
 impl Error {

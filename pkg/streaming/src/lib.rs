@@ -13,7 +13,9 @@
 //! the bounded buffers of the streams, for SPDY and WebSocket alike.
 //!
 //! ```text
-//!   remotecommand   portforward   proxy          what an apiserver, kubelet or kubectl calls
+//!                   gateway                     what an API server does with a client's request
+//!                      |
+//!   remotecommand   portforward   proxy          sessions, and joining two of them
 //!          \            |          /
 //!           spdy    websocket   upgrade          framing; HTTP/1.1 handshakes
 //!              \    /
@@ -23,6 +25,7 @@
 #![warn(missing_docs)]
 
 mod error;
+pub mod gateway;
 mod mux;
 pub mod portforward;
 pub mod proxy;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -73,22 +73,24 @@ async fn copy(mut from: ReadSide, mut to: WriteSide, ended: &tokio::sync::Notify
     ended.notify_one();
 }
 
-/// Passes an upgrade request on to a backend, as it is but for `uri`, and returns the backend's answer for the client. If that is
-/// a 101, both connections are joined in a task of their own once it has been sent. What the kubelet does with a runtime's
+/// Passes an upgrade request on to a backend and returns the backend's answer for the client. `target` brings the URI, and headers
+/// that replace the client's. If the answer is a 101, both connections are joined in a task of their own once it has been sent. What the kubelet does with a runtime's
 /// streaming URL, and the API server with a kubelet that speaks the client's protocol. Headers go along: the caller has removed the
 /// client's credentials, and added its own.
-pub async fn forward<B>(mut request: Request<B>, backend: BoxIo, uri: Uri) -> Result<Response<Bytes>, Error> {
+pub async fn forward<B>(mut request: Request<B>, backend: BoxIo, target: Request<()>) -> Result<Response<Bytes>, Error> {
     let client = hyper::upgrade::on(&mut request);
     let mut outgoing = Request::new(());
     *outgoing.method_mut() = request.method().clone();
-    *outgoing.headers_mut() = std::mem::take(request.headers_mut());
-    outgoing.headers_mut().remove(HOST);
-    outgoing.headers_mut().remove(http::header::CONTENT_LENGTH);
-    outgoing.headers_mut().remove(http::header::TRANSFER_ENCODING);
-    if let Some(host) = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
-        outgoing.headers_mut().insert(HOST, host);
+    *outgoing.uri_mut() = target.uri().clone();
+    let mut headers = std::mem::take(request.headers_mut());
+    for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(name);
     }
-    *outgoing.uri_mut() = uri;
+    for name in target.headers().keys() {
+        headers.remove(name);
+    }
+    headers.extend(target.into_parts().0.headers);
+    *outgoing.headers_mut() = headers;
     let response = upgrade::exchange(backend, outgoing).await?;
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = response.status();
@@ -102,8 +104,8 @@ pub async fn forward<B>(mut request: Request<B>, backend: BoxIo, uri: Uri) -> Re
             }
         });
     } else {
-        answer.headers_mut().remove(http::header::TRANSFER_ENCODING);
-        answer.headers_mut().remove(http::header::CONTENT_LENGTH);
+        answer.headers_mut().remove(TRANSFER_ENCODING);
+        answer.headers_mut().remove(CONTENT_LENGTH);
         *answer.body_mut() = upgrade::body(response).await;
     }
     Ok(answer)

@@ -1,5 +1,6 @@
 //! Both ends against each other, and against a WebSocket implementation of somebody else.
 
+mod gateway;
 mod hostile;
 mod kubectl;
 mod portforward;

@@ -70,7 +70,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, message: message.into(), accepted: Vec::new() }
     }
 

@@ -27,7 +27,7 @@ pub(super) async fn echo(mut server: Server) -> Error {
 }
 
 /// Two connections at once with much data, and one that is refused.
-async fn use_it(client: &Client) {
+pub(super) async fn use_it(client: &Client) {
     let big = async |seed: u64| {
         let sent = noise(5 << 20, seed);
         let expected = digest(&sent);
@@ -94,7 +94,7 @@ async fn a_stream_without_its_partner_is_given_up() {
 }
 
 /// Answers port-forward requests on a loopback server.
-async fn server() -> Dial {
+pub(super) async fn server() -> Dial {
     serve(|mut request: Request<hyper::body::Incoming>| async move {
         let ports = ports_from_query(request.uri().query().unwrap_or_default()).unwrap_or_default();
         let (response, pending) = upgrade::accept(&mut request, SPDY_PROTOCOLS, WEBSOCKET_PROTOCOLS).unwrap();

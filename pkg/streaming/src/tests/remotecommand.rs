@@ -6,11 +6,11 @@ use crate::remotecommand::{ClientSession, Options, SPDY_PROTOCOLS, ServerSession
 use crate::upgrade::{self, Kind};
 use crate::{BoxIo, Error, KeepAlive, Outcome, Status};
 
-const PIPES: Options = Options { stdin: true, stdout: true, stderr: true, tty: false };
+pub(super) const PIPES: Options = Options { stdin: true, stdout: true, stderr: true, tty: false };
 const TERMINAL: Options = Options { stdin: true, stdout: true, stderr: false, tty: true };
 
 /// Every protocol both ends speak, with whether it carries exit codes and the end of stdin.
-fn matrix() -> Vec<(Kind, &'static str, bool, bool)> {
+pub(super) fn matrix() -> Vec<(Kind, &'static str, bool, bool)> {
     let mut all = Vec::new();
     for protocol in SPDY_PROTOCOLS {
         all.push((Kind::Spdy, *protocol, protocol.starts_with("v4"), true));
@@ -173,7 +173,7 @@ async fn output_is_read_though_the_error_stream_ended_first() {
 }
 
 /// Answers exec requests on a loopback server.
-async fn server() -> Dial {
+pub(super) async fn server() -> Dial {
     serve(|mut request: Request<hyper::body::Incoming>| async move {
         let options = match Options::from_query(request.uri().query().unwrap_or_default()) {
             Ok(options) => options,

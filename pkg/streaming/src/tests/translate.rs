@@ -1,4 +1,4 @@
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 
 use super::remotecommand::{caller, command, connect};
 use super::{bounded, full, pair, serve};
@@ -74,8 +74,8 @@ async fn upgrades_and_refusals_pass_through_a_forwarding_server() {
     })
     .await;
     let front = serve(move |request: Request<hyper::body::Incoming>| async move {
-        let uri: Uri = format!("http://runtime:1{}", request.uri().path()).parse().unwrap();
-        full(proxy::forward(request, backend.io().await, uri).await.unwrap())
+        let target = Request::get(format!("http://runtime:1{}", request.uri().path())).body(()).unwrap();
+        full(proxy::forward(request, backend.io().await, target).await.unwrap())
     })
     .await;
     for (kind, protocol) in [(Kind::Spdy, "v4.channel.k8s.io"), (Kind::WebSocket, "v5.channel.k8s.io")] {
