@@ -1,5 +1,8 @@
 //! Who may do what. Upstream: apiserver/pkg/authorization.
 
+pub mod rbac;
+pub mod union;
+
 use async_trait::async_trait;
 
 use crate::request::User;
