@@ -24,6 +24,7 @@ pub mod typed;
 pub mod validation;
 pub mod value;
 pub mod wire;
+pub mod yaml;
 
 pub use bytes::{ByteString, RawJson};
 pub use intstr::IntOrString;
