@@ -137,6 +137,20 @@ impl FlagSet {
         self
     }
 
+    /// Gives a flag of our own a shorthand.
+    pub fn with_short(mut self, name: &str, short: char) -> FlagSet {
+        let program = self.program.clone();
+        self.find(name).unwrap_or_else(|| panic!("{program} has no flag --{name}")).short = Some(short);
+        self
+    }
+
+    /// Declares a flag that upstream's program has but the tables do not (they know the daemons only): refused when set.
+    pub fn known_but_refused(self, name: &str) -> FlagSet {
+        let mut set = self.own(name, Kind::Text, "", "");
+        set.find(name).expect("just added").support = Support::Hidden;
+        set
+    }
+
     /// Replaces the default of a flag, where a program's differs from upstream's (leader election names, say).
     pub fn with_default(mut self, name: &str, default: &str) -> FlagSet {
         let program = self.program.clone();
@@ -164,6 +178,19 @@ impl FlagSet {
         I: IntoIterator<Item = S>,
         S: Into<String>,
     {
+        let (flags, words) = self.parse_with_words(arguments)?;
+        match words.iter().find(|word| !word.is_empty()) {
+            None => Ok(flags),
+            Some(word) => Err(Problems::one(format_args!("{:?} does not take any arguments, got {word:?}", self.program))),
+        }
+    }
+
+    /// Parses arguments among which there may be words that are no flags, for programs with commands.
+    pub fn parse_with_words<I, S>(&self, arguments: I) -> Result<(Flags, Vec<String>), Problems>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
         let mut problems = Problems::new();
         let mut arguments: Vec<String> = arguments.into_iter().map(|argument| dashed(argument.into())).collect();
         let command = self.command();
@@ -182,11 +209,7 @@ impl FlagSet {
                 }
             }
         };
-        let positional: Vec<String> = matches.get_many::<String>(POSITIONAL).unwrap_or_default().cloned().collect();
-        for argument in positional.iter().filter(|argument| !argument.is_empty()) {
-            problems.push(format_args!("{:?} does not take any arguments, got {:?}", self.program, argument));
-            break;
-        }
+        let words: Vec<String> = matches.get_many::<String>(POSITIONAL).unwrap_or_default().cloned().collect();
 
         let mut values = BTreeMap::new();
         for flag in &self.flags {
@@ -198,7 +221,7 @@ impl FlagSet {
             }
             values.insert(flag.name.clone(), Value { kind: flag.kind, changed, deprecated: flag.deprecated, texts });
         }
-        problems.finish(Some(Flags { program: self.program.clone(), values }))
+        problems.finish(Some((Flags { program: self.program.clone(), values }, words)))
     }
 
     fn check(&self, flag: &Flag, texts: &[String], problems: &mut Problems) {

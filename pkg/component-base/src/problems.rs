@@ -14,6 +14,11 @@ impl Problems {
         Problems::default()
     }
 
+    /// A single complaint.
+    pub fn one(problem: impl fmt::Display) -> Problems {
+        Problems { list: vec![problem.to_string()] }
+    }
+
     /// Adds one.
     pub fn push(&mut self, problem: impl fmt::Display) {
         self.list.push(problem.to_string());

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
 
 use crate::csr::CertificateRequest;
 use crate::{Key, PkiError, Usages, der, pem, time};
@@ -28,6 +29,21 @@ impl Subject {
     pub fn new(common_name: &str, organizations: &[&str]) -> Subject {
         let organizations = organizations.iter().map(|name| (*name).to_owned()).collect();
         Subject { common_name: common_name.to_owned(), organizations }
+    }
+
+    /// Reads a name of somebody else's certificate or request; other attributes are passed over.
+    pub(crate) fn read(name: &X509Name<'_>) -> Subject {
+        let mut subject = Subject::default();
+        for attribute in name.iter_attributes() {
+            let Ok(value) = attribute.as_str() else { continue };
+            match attribute.attr_type().to_id_string().as_str() {
+                // As Go does it: of several common names the last one counts.
+                "2.5.4.3" => value.clone_into(&mut subject.common_name),
+                "2.5.4.10" => subject.organizations.push(value.to_owned()),
+                _ => {}
+            }
+        }
+        subject
     }
 
     /// As Go encodes it: one set of all organizations, then the common name.
@@ -333,6 +349,11 @@ pub(crate) fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certi
 
 fn system_time(seconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// Common name and organizations of a certificate.
+pub fn subject(certificate: &CertificateDer<'_>) -> Result<Subject, PkiError> {
+    Ok(Subject::read(parse(certificate)?.subject()))
 }
 
 /// When a certificate begins and ceases to be valid.

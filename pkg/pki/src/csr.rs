@@ -44,15 +44,6 @@ impl CertificateRequest {
         }
         parsed.verify_signature().map_err(|_| PkiError::RequestSignature)?;
         let info = &parsed.certification_request_info;
-        let mut subject = Subject::default();
-        for attribute in info.subject.iter_attributes() {
-            let Ok(value) = attribute.as_str() else { continue };
-            match attribute.attr_type().to_id_string().as_str() {
-                "2.5.4.3" => value.clone_into(&mut subject.common_name),
-                "2.5.4.10" => subject.organizations.push(value.to_owned()),
-                _ => {}
-            }
-        }
         let mut sans = Vec::new();
         for extension in parsed.requested_extensions().into_iter().flatten() {
             if let ParsedExtension::SubjectAlternativeName(names) = extension {
@@ -61,6 +52,7 @@ impl CertificateRequest {
                 }
             }
         }
+        let subject = Subject::read(&info.subject);
         Ok(CertificateRequest { subject, subject_der: info.subject.as_raw().to_vec(), spki: info.subject_pki.raw.to_vec(), sans })
     }
 
