@@ -4,8 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// A point in the history of a store. Each change of the key space makes the next one; the first change makes a revision
-/// of at least 1.
+/// A point in the history of a store. An empty store is at 1 or above, and each change of the key space makes the next one.
 ///
 /// The API's `resourceVersion` is its decimal text, but only the API server may know that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -68,8 +68,6 @@ pub struct Stats {
     pub compacted: Revision,
     /// Bytes the store takes on disk.
     pub size_bytes: u64,
-    /// Bytes of them in use.
-    pub in_use_bytes: u64,
     /// Writes to disk that were made durable. 0 where another process makes them.
     pub syncs: u64,
     /// Groups of transactions committed together.

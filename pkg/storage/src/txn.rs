@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{KeyValue, Revision};
+use crate::{Error, KeyValue, Result, Revision};
 
 /// What has to be true of a key for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,13 @@ impl Op {
             Op::Put { key, .. } | Op::Delete { key } => key,
         }
     }
+
+    fn value_len(&self) -> usize {
+        match self {
+            Op::Put { value, .. } => value.len(),
+            Op::Delete { .. } => 0,
+        }
+    }
 }
 
 /// Writes that happen together at one revision if all comparisons hold, and not at all otherwise.
@@ -83,6 +90,21 @@ impl Txn {
     pub fn delete(mut self, key: impl Into<Bytes>) -> Txn {
         self.ops.push(Op::Delete { key: key.into() });
         self
+    }
+
+    /// The bytes of all keys and values, if the transaction makes sense and is not above `limit`.
+    pub(crate) fn checked_size(&self, limit: usize) -> Result<usize> {
+        let mut written: Vec<&Bytes> = self.ops.iter().map(Op::key).collect();
+        if written.iter().any(|key| key.is_empty()) {
+            return Err(Error::InvalidTxn("a key is empty"));
+        }
+        written.sort_unstable();
+        if written.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Error::InvalidTxn("a key is written twice"));
+        }
+        let values: usize = self.ops.iter().map(Op::value_len).sum();
+        let size = values + written.iter().map(|key| key.len()).sum::<usize>();
+        if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(size) }
     }
 }
 
