@@ -8,6 +8,14 @@
 //! Upstream: pkg/proxy and cmd/kube-proxy.
 
 pub mod config;
-pub mod nftables;
+pub mod convert;
 pub mod service;
 pub mod topology;
+
+pub mod nftables;
+
+pub mod changes;
+pub mod conntrack;
+pub mod health;
+pub mod metrics;
+pub mod sync;

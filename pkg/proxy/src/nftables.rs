@@ -11,4 +11,4 @@ pub mod proxier;
 pub mod rules;
 pub mod table;
 
-pub use base::{NodePortAddresses, TABLE, base};
+pub use base::TABLE;

@@ -1,6 +1,6 @@
 //! What the proxy knows of a service port and of an endpoint, free of API types.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -87,6 +87,18 @@ pub struct ServicePort {
     pub port: u16,
     /// 0 where there is none.
     pub node_port: u16,
+}
+
+/// What ties a service port to the ports of endpoint slices: its name and protocol.
+pub type PortKey = (Arc<str>, Protocol);
+
+/// A Service's endpoints by port, of both families.
+pub type PortEndpoints = BTreeMap<PortKey, Vec<Endpoint>>;
+
+impl ServicePort {
+    pub fn key(&self) -> PortKey {
+        (self.name.clone(), self.protocol)
+    }
 }
 
 /// A Service as the proxy sees it. Made by [`crate::convert::service`], or by hand in a test.
@@ -190,4 +202,6 @@ pub struct NodeInfo {
     /// The first of each family is the primary address.
     pub ips: Vec<IpAddr>,
     pub pod_cidrs: Vec<IpNetwork>,
+    /// The node is about to be deleted, so load balancers should send nothing more.
+    pub is_leaving: bool,
 }

@@ -1,31 +1,22 @@
 //! What a table holds before the first Service: base chains at the hooks, sets and maps, marks and masquerading.
 
 use std::fmt::Write;
-use std::net::IpAddr;
 
 use super::fragment::Collection;
-use super::rules::View;
+use super::rules::{View, any_of, merge};
+use crate::config::NodePortAddresses;
 use crate::service::Family;
 
 /// Name of the tables, in either family.
 pub const TABLE: &str = "kube-proxy";
 
-/// On which addresses of the node its node ports answer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum NodePortAddresses {
-    /// On these.
-    Only(Vec<IpAddr>),
-    /// On all but loopback, also those that an interface gets later.
-    Any,
-}
-
 /// The statements that make the table's fixed part, each on a line of its own.
 pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) -> String {
     let mut out = String::with_capacity(8 << 10);
     let (ip, mark) = (view.ip(), 1_u32 << masquerade_bit);
-    let (address, loopback) = match view.family {
-        Family::V4 => ("ipv4_addr", "127.0.0.0/8"),
-        Family::V6 => ("ipv6_addr", "::1"),
+    let address = match view.family {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
     };
     let _ = writeln!(out, "add table {ip} {TABLE} {{ comment \"rules for kube-proxy\" ; }}");
 
@@ -51,18 +42,7 @@ pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) ->
         let _ = writeln!(out, "add {kind} {ip} {TABLE} {name} {{ type {definition} ; comment \"{comment}\" ; }}");
     }
 
-    let node_port_match = match node_ports {
-        NodePortAddresses::Any => format!("fib daddr type local {ip} daddr != {loopback}"),
-        NodePortAddresses::Only(addresses) => {
-            let _ =
-                writeln!(out, "add set {ip} {TABLE} nodeport-ips {{ type {address} ; comment \"IPs that accept NodePort traffic\" ; }}");
-            for address in addresses.iter().filter(|address| Family::of(**address) == view.family) {
-                let _ = writeln!(out, "add element {ip} {TABLE} nodeport-ips {{ {address} }}");
-            }
-            format!("{ip} daddr @nodeport-ips")
-        }
-    };
-
+    let node_port_match = node_port_match(&mut out, view, node_ports);
     let service_key = format!("{ip} daddr . meta l4proto . th dport");
     let node_port_key = format!("{node_port_match} meta l4proto . th dport");
     let chains: [(&str, &str, Vec<String>); 16] = [
@@ -121,4 +101,30 @@ pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) ->
         }
     }
     out
+}
+
+/// The match for the node's own addresses that node ports answer on; writes the set that it needs, if any.
+fn node_port_match(out: &mut String, view: &View, node_ports: &NodePortAddresses) -> String {
+    let ip = view.ip();
+    let (address_type, loopback) = match view.family {
+        Family::V4 => ("ipv4_addr", "127.0.0.0/8"),
+        Family::V6 => ("ipv6_addr", "::1"),
+    };
+    if let NodePortAddresses::Within(networks) = node_ports {
+        let of_family = networks.iter().filter(|network| network.is_ipv4() == (view.family == Family::V4));
+        let networks = merge(of_family.copied());
+        // Whatever addresses the node has at the time, rather than those it has now.
+        match &networks[..] {
+            [] => {}
+            [all] if all.prefix() == 0 => return format!("fib daddr type local {ip} daddr != {loopback}"),
+            some => return format!("fib daddr type local {ip} daddr {} {ip} daddr != {loopback}", any_of(some)),
+        }
+    }
+    let comment = "IPs that accept NodePort traffic";
+    let _ = writeln!(out, "add set {ip} {TABLE} nodeport-ips {{ type {address_type} ; comment \"{comment}\" ; }}");
+    let primary = view.node.ips.iter().find(|address| Family::of(**address) == view.family);
+    if let (NodePortAddresses::Primary, Some(address)) = (node_ports, primary) {
+        let _ = writeln!(out, "add element {ip} {TABLE} nodeport-ips {{ {address} }}");
+    }
+    format!("{ip} daddr @nodeport-ips")
 }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::base::{NodePortAddresses, base};
+use super::base::base;
 use super::exec::{Nft, NftError};
-use super::rules::{PortEndpoints, View, fragment};
+use super::rules::{View, fragment};
 use super::table::Table;
-use crate::service::{Service, ServiceName};
+use crate::config::NodePortAddresses;
+use crate::service::{PortEndpoints, Service, ServiceName};
 
 /// What one [`Proxier::sync`] did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,9 +41,14 @@ impl Proxier {
     }
 
     /// The node has changed (zone, addresses, pod CIDR). Every Service must be set again afterwards.
-    pub fn set_view(&mut self, view: View, node_ports: NodePortAddresses) {
-        self.table.set_base(base(&view, &node_ports, self.masquerade_bit));
-        (self.view, self.node_ports) = (view, node_ports);
+    pub fn set_view(&mut self, view: View) {
+        self.table.set_base(base(&view, &self.node_ports, self.masquerade_bit));
+        self.view = view;
+    }
+
+    /// Builds the table anew at the next sync.
+    pub fn forget(&mut self) {
+        self.table.forget();
     }
 
     /// Sets what a Service and its endpoints are now; `None` for a Service that is gone.
@@ -83,7 +89,11 @@ impl Proxier {
         let Some(script) = self.table.cleanup() else {
             return Ok(false);
         };
-        self.nft.apply(&script).await?;
+        if let Err(error) = self.nft.apply(&script).await {
+            // Somebody else has changed the table, so the mirror is not to be trusted.
+            self.table.forget();
+            return Err(error);
+        }
         self.table.commit_cleanup();
         Ok(true)
     }

@@ -14,7 +14,7 @@
 //!
 //! Upstream: pkg/proxy/nftables/proxier.go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,11 +24,8 @@ use ipnetwork::IpNetwork;
 use super::fragment::{Collection, Fragment};
 use super::names::{chain_name, endpoint_name};
 use crate::config::LocalTraffic;
-use crate::service::{Endpoint, Family, NodeInfo, Service, ServicePort};
+use crate::service::{Endpoint, Family, NodeInfo, PortEndpoints, Service, ServicePort};
 use crate::topology::{Usable, categorize};
-
-/// A Service's endpoints by port name.
-pub type PortEndpoints = BTreeMap<Arc<str>, Vec<Endpoint>>;
 
 /// Everything besides the Service itself that its rules depend upon.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +81,7 @@ pub fn fragment(service: &Service, endpoints: &PortEndpoints, view: &View) -> Fr
     };
     fragment.set(Collection::ClusterIps, cluster_ip.to_string());
     for port in &service.ports {
-        let endpoints = endpoints.get(&port.name).map_or(&[][..], Vec::as_slice);
+        let endpoints = endpoints.get(&port.key()).map_or(&[][..], Vec::as_slice);
         let usable = categorize(service, port, endpoints, &view.node, view.family);
         hairpins.extend(usable.cluster.iter().chain(&usable.local).map(|endpoint| endpoint.ip));
         PortWriter { service, port, usable, cluster_ip, view, out: &mut fragment }.write();
@@ -299,7 +296,7 @@ impl PortWriter<'_> {
 }
 
 /// Leaves out networks that lie in others: nft refuses overlapping elements.
-fn merge(networks: impl Iterator<Item = IpNetwork>) -> Vec<IpNetwork> {
+pub(super) fn merge(networks: impl Iterator<Item = IpNetwork>) -> Vec<IpNetwork> {
     let mut sorted: Vec<IpNetwork> = networks.filter_map(|network| IpNetwork::new(network.network(), network.prefix()).ok()).collect();
     sorted.sort_by_key(|network| (network.prefix(), network.ip()));
     let mut kept: Vec<IpNetwork> = Vec::new();
@@ -312,7 +309,7 @@ fn merge(networks: impl Iterator<Item = IpNetwork>) -> Vec<IpNetwork> {
 }
 
 /// One network as it is, several as an anonymous set.
-fn any_of(networks: &[IpNetwork]) -> String {
+pub(super) fn any_of(networks: &[IpNetwork]) -> String {
     let texts: Vec<String> = networks.iter().map(IpNetwork::to_string).collect();
     match &texts[..] {
         [only] => only.clone(),

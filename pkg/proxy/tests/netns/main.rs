@@ -2,14 +2,23 @@
 
 mod net;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use component_base::metrics::Registry;
 use net::Place::{Client, Node, Pod1};
 use net::{Net, PORT};
-use proxy::config::LocalTraffic;
-use proxy::nftables::NodePortAddresses;
+use proxy::changes::Collector;
+use proxy::config::{LocalTraffic, NodePortAddresses};
+use proxy::conntrack::{Expected, delete_flows};
+use proxy::health::{ProxyHealth, ServiceHealth};
+use proxy::metrics::Metrics;
 use proxy::nftables::exec::Nft;
 use proxy::nftables::proxier::Proxier;
-use proxy::nftables::rules::{PortEndpoints, View};
-use proxy::service::{Endpoint, Family, NodeInfo, Protocol, Service, ServiceName, ServicePort};
+use proxy::nftables::rules::View;
+use proxy::service::{Endpoint, Family, NodeInfo, PortEndpoints, Protocol, Service, ServiceName, ServicePort};
+use proxy::sync::{SyncConfig, Syncer};
+use tokio_util::sync::CancellationToken;
 
 /// A node with a proxier for each family.
 struct World {
@@ -28,7 +37,7 @@ impl World {
         let cidrs = ["10.244.0.0/16", "fd00:244::/32"].map(|cidr| cidr.parse().unwrap()).to_vec();
         let proxier = |family| {
             let view = View { family, node: node.clone(), masquerade_all: false, local_traffic: LocalTraffic::Cidrs(cidrs.clone()) };
-            Proxier::new(view, NodePortAddresses::Only(node.ips.clone()), 14, nft.clone())
+            Proxier::new(view, NodePortAddresses::Primary, 14, nft.clone())
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut world = Self { v4: proxier(Family::V4), v6: proxier(Family::V6), net, runtime };
@@ -49,7 +58,7 @@ impl World {
             [format!("10.244.{pod}.2"), format!("fd00:244:{pod}::2")]
                 .map(|ip| Endpoint { is_local: local, ..Endpoint::ready(ip.parse().unwrap(), PORT) })
         });
-        let endpoints = PortEndpoints::from([("".into(), endpoints.collect())]);
+        let endpoints = PortEndpoints::from([(service.ports[0].key(), endpoints.collect())]);
         for proxier in [&mut self.v4, &mut self.v6] {
             proxier.set(&service.name, Some((service, &endpoints)));
         }
@@ -172,6 +181,90 @@ fn datagrams_are_spread_too() {
 }
 
 #[test]
+fn flows_to_an_endpoint_that_is_gone_are_ended() {
+    let Some(mut world) = World::new() else { return };
+    let service = web(Protocol::Udp);
+    let node = world.v4.view().node.clone();
+    let clean = |world: &World, pod: u8| {
+        let endpoint = Endpoint::ready(format!("10.244.{pod}.2").parse().unwrap(), PORT);
+        let mut expected = Expected::new(&node);
+        expected.add(&service, &[(service.ports[0].key(), vec![endpoint])].into(), &node);
+        let delete = move || delete_flows(Family::V4, |flow| expected.is_stale(flow)).unwrap();
+        world.net.within(Node, delete)
+    };
+    world.set(&service, &[1], true);
+    for address in ["10.96.0.1:80", "10.1.0.1:30080"] {
+        assert_eq!(world.net.udp(Client, 4000, address), "Pod1 10.244.1.1");
+    }
+    assert_eq!(clean(&world, 1), 0);
+    world.set(&service, &[2], true);
+    assert_eq!(world.net.udp(Client, 4000, "10.96.0.1:80"), "Pod1 10.244.1.1", "the kernel remembers the flow");
+    assert_eq!(clean(&world, 2), 2);
+    for address in ["10.96.0.1:80", "10.1.0.1:30080"] {
+        assert_eq!(world.net.udp(Client, 4000, address), "Pod2 10.244.2.1");
+    }
+}
+
+#[test]
+fn the_loop_brings_changes_to_the_kernel() {
+    let Some(world) = World::new() else { return };
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry);
+    let health = Arc::new(ProxyHealth::new(Duration::from_secs(60), metrics.healthz.clone(), metrics.livez.clone()));
+    let (collector, stop) = (Collector::default(), CancellationToken::new());
+    let view = world.v4.view();
+    let config = SyncConfig {
+        families: vec![Family::V4, Family::V6],
+        masquerade_all: false,
+        masquerade_bit: 14,
+        local_traffic: view.local_traffic.clone(),
+        local_is_node_cidr: false,
+        node_ports: NodePortAddresses::Primary,
+        min_sync_period: None,
+        sync_period: Duration::from_secs(30),
+        nft: Nft::new(world.net.nft()),
+    };
+    let service_health = ServiceHealth::new(health.clone(), stop.clone());
+    let syncer = Syncer::new(config, view.node.clone(), collector.clone(), metrics, health.clone(), service_health);
+    let service = web(Protocol::Tcp);
+    let slice = |pod: u8| {
+        let endpoint = Endpoint::ready(format!("10.244.{pod}.2").parse().unwrap(), PORT);
+        (service.name.clone(), PortEndpoints::from([(service.ports[0].key(), vec![endpoint])]))
+    };
+    let (slice_name, wait) = (("ns".to_owned(), "web-1".to_owned()), Duration::from_secs(10));
+    let becomes = |expected: &str| {
+        let deadline = Instant::now() + wait;
+        while world.net.tcp_impatient(Client, "10.96.0.1:80") != expected {
+            assert!(Instant::now() < deadline, "never {expected}");
+        }
+    };
+
+    collector.service(service.name.clone(), Some(service.clone()));
+    let running = world.runtime.handle().spawn(syncer.run(stop.clone()));
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        // The runtime has one thread, which has to be lent to it.
+        let runtime = &world.runtime;
+        scope.spawn(move || {
+            runtime.block_on(running).unwrap();
+            done.send(()).unwrap();
+        });
+        becomes("refused");
+        for pod in [1, 2, 1] {
+            collector.slice(slice_name.clone(), Some(slice(pod)), None);
+            becomes(&format!("Pod{pod} 10.244.{pod}.1"));
+        }
+        collector.slice(slice_name.clone(), None, None);
+        becomes("refused");
+        stop.cancel();
+    });
+    ended.recv_timeout(wait).unwrap();
+    assert!(health.is_healthy(SystemTime::now()));
+    let text = registry.text();
+    assert!(text.contains("kubeproxy_sync_proxy_rules_endpoint_changes_total 4"), "{text}");
+}
+
+#[test]
 fn a_changed_endpoint_and_a_removed_service_take_effect_at_once() {
     let Some(mut world) = World::new() else { return };
     let service = web(Protocol::Tcp);
@@ -204,7 +297,7 @@ fn a_table_that_somebody_deleted_is_built_anew_and_a_former_one_is_taken_over() 
 
     // A restarted proxy knows nothing of the table that it finds.
     let view = world.v4.view().clone();
-    world.v4 = Proxier::new(view, NodePortAddresses::Any, 14, nft);
+    world.v4 = Proxier::new(view, NodePortAddresses::Within(vec!["0.0.0.0/0".parse().unwrap()]), 14, nft);
     world.set(&web(Protocol::Tcp), &[2], true);
     assert_eq!(world.net.tcp(Client, "10.96.0.1:80"), "Pod2 10.244.2.1");
     assert_eq!(world.net.tcp(Client, "10.244.1.1:30080"), "Pod2 10.244.2.1", "any address of the node");
@@ -216,7 +309,7 @@ fn a_refused_transaction_is_followed_by_a_full_one() {
     world.set(&web(Protocol::Tcp), &[1], true);
     let nft = Nft::new(world.net.nft());
     world.runtime.block_on(nft.apply("flush ruleset\n")).unwrap();
-    let endpoints = PortEndpoints::from([("".into(), vec![Endpoint::ready("10.244.2.2".parse().unwrap(), PORT)])]);
+    let endpoints = PortEndpoints::from([(web(Protocol::Tcp).ports[0].key(), vec![Endpoint::ready("10.244.2.2".parse().unwrap(), PORT)])]);
     world.v4.set(&web(Protocol::Tcp).name, Some((&web(Protocol::Tcp), &endpoints)));
     assert!(world.runtime.block_on(world.v4.sync()).is_err());
     assert!(world.runtime.block_on(world.v4.sync()).unwrap().is_full);

@@ -42,7 +42,8 @@ fn endpoints(text: &str) -> PortEndpoints {
         endpoint.is_terminating = flag == "draining";
         endpoint
     };
-    PortEndpoints::from([("http".into(), text.split_whitespace().map(parse).collect())])
+    let all = || text.split_whitespace().map(parse).collect();
+    [Protocol::Tcp, Protocol::Sctp].map(|protocol| (("http".into(), protocol), all())).into()
 }
 
 fn render(fragment: &Fragment) -> String {
