@@ -125,12 +125,22 @@ where
     R: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
+    if start(command, std::env::args().skip(1), run) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// [`main`] with other arguments; whether all went well.
+fn start<C, F, R, E>(command: Command<C>, arguments: impl Iterator<Item = String>, run: F) -> bool
+where
+    F: FnOnce(C, CancellationToken) -> R,
+    R: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
     let program = command.flags.program().to_owned();
-    let (config, flags) = match command.parse(std::env::args().skip(1)) {
+    let (config, flags) = match command.parse(arguments) {
         Ok(Parsed::Print(text)) => {
             // A reader that has gone away (`--help | head`) is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
+            return true;
         }
         Ok(Parsed::Run(config, options, flags)) => {
             logs::init(options);
@@ -141,20 +151,18 @@ where
                 eprintln!("Error: {problem}");
             }
             eprintln!("Run '{program} --help' for usage.");
-            return ExitCode::FAILURE;
+            return false;
         }
     };
     for name in flags.deprecated() {
         tracing::warn!(flag = name, "Flag has been deprecated");
     }
     log_panics();
-    match block_on(run, *config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(err = %logs::chain(error.as_ref()), "command failed");
-            ExitCode::FAILURE
-        }
+    let result = block_on(run, *config);
+    if let Err(error) = &result {
+        tracing::error!(err = %logs::chain(error.as_ref()), "command failed");
     }
+    result.is_ok()
 }
 
 fn block_on<C, F, R, E>(run: F, config: C) -> Result<(), BoxError>
@@ -198,7 +206,9 @@ fn watch_signals(stop: CancellationToken) -> Result<(), BoxError> {
 /// Panics go to the log like everything else.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("(no message)");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+        let message = text.unwrap_or("(no message)");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(panic = message, place, backtrace = %backtrace, "Observed a panic");
@@ -206,43 +216,4 @@ fn log_panics() {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(arguments: &str) -> Result<Parsed<i64>, String> {
-        let flags = FlagSet::of("kube-scheduler").honour(&[("secure-port", "port"), ("feature-gates", "gates")]);
-        let command = Command::new("Schedules.", flags, |flags, problems| Some(i64::from(flags.port("secure-port", problems))));
-        command.parse(arguments.split_whitespace()).map_err(|problems| problems.to_string())
-    }
-
-    #[test]
-    fn version_and_help_are_printed() {
-        for (arguments, start) in [
-            ("--version", "Kubernetes v1.36.2\n"),
-            ("--version=true", "Kubernetes v1.36.2\n"),
-            ("--version=raw", "version.Info{Major:\"1\""),
-            ("--help", "Schedules.\n\nUsage:\n"),
-            ("-h", "Schedules.\n\nUsage:\n"),
-        ] {
-            match parse(arguments) {
-                Ok(Parsed::Print(text)) => assert!(text.starts_with(start), "{arguments}: {text}"),
-                other => panic!("{arguments}: {other:?}"),
-            }
-        }
-        assert!(parse("--version=v1.2.3").is_err());
-    }
-
-    #[test]
-    fn all_problems_are_reported_at_once() {
-        let problems = parse("--secure-port=70000 --logging-format=xml --feature-gates=Nope=true,Bad").unwrap_err();
-        assert_eq!(
-            problems,
-            "[format: Invalid value: \"xml\": Unsupported log format, missing bool value for Bad, \
-             --secure-port 70000 must be between 1 and 65535, inclusive. It cannot be turned off with 0]"
-        );
-        match parse("--secure-port=5 -v=3").unwrap() {
-            Parsed::Run(config, logs, _) => assert_eq!((*config, logs.verbosity), (5, 3)),
-            other => panic!("{other:?}"),
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 
 pub mod daemon;
 
+pub mod config_file;
 pub mod duration;
 pub mod features;
 pub mod flags;

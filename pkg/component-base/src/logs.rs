@@ -331,8 +331,7 @@ mod tests {
         let memory = Arc::new(parking_lot::Mutex::new(String::new()));
         let layer = KlogLayer { options, sink: Sink::Memory(memory.clone()) };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        let text = memory.lock().clone();
-        text
+        memory.lock().clone()
     }
 
     /// The part behind the header's bracket.
