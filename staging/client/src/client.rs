@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use apimachinery::StatusError;
+use apimachinery::gvk::GroupResource;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT};
 use http::{Method, StatusCode, Uri};
@@ -14,7 +16,8 @@ use tokio::time::Instant;
 
 use crate::config::{Config, ConfigError};
 use crate::credentials::Credentials;
-use crate::error::{ApiError, Error, ErrorCause};
+use crate::encoding::status_error;
+use crate::error::Error;
 use crate::rate_limit::RateLimiter;
 use crate::request::{Request, Response, ResponseBody, Timeout};
 use crate::transport::{Connector, Pool, RequestBody, TlsSource};
@@ -147,9 +150,9 @@ impl Client {
 
     /// Sends `request`; an answer outside 2xx becomes an [`Error::Api`].
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        let (method, path) = (request.method.clone(), request.path.clone());
+        let (method, about) = (request.method.clone(), request.about.clone());
         let response = self.send_raw(request).await?;
-        if response.status.is_success() { Ok(response) } else { Err(refusal(response, &method, &path).await) }
+        if response.status.is_success() { Ok(response) } else { Err(refusal(response, &method, &about).await) }
     }
 
     /// Sends `request` and collects the answer.
@@ -177,7 +180,7 @@ impl Client {
                     if response.status == StatusCode::UNAUTHORIZED {
                         self.inner.credentials.refused().await;
                     }
-                    match retry_after(&response) {
+                    match retry_after_header(&response.headers) {
                         Some(pause) if may_retry && asks_again(response.status) => pause,
                         _ => return Ok(response),
                     }
@@ -281,13 +284,10 @@ impl Client {
             let io = hyper::upgrade::on(&mut response).await.map_err(Error::Http)?;
             return Ok(Upgraded { headers: response.headers().clone(), io: TokioIo::new(io) });
         }
-        let (status, headers) = (response.status(), response.headers().clone());
+        let status = response.status();
         let body = read_limited(response.into_body()).await;
         Err(match status_error(&body) {
-            Some(mut error) => {
-                error.details.retry_after = error.details.retry_after.or_else(|| retry_after_header(&headers));
-                error.into()
-            }
+            Some(error) => error.into(),
             None if status.is_success() || body.is_empty() => Error::Upgrade(format!("the server answered {status} to {method} {path}")),
             None => Error::Upgrade(String::from_utf8_lossy(&body).trim().to_string()),
         })
@@ -312,10 +312,6 @@ fn asks_again(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
-    retry_after_header(&response.headers)
-}
-
 /// Upstream reads seconds only, and so do we.
 fn retry_after_header(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
@@ -337,42 +333,25 @@ where
     all
 }
 
-/// Turns an answer outside 2xx into an error: the Status it carries, or what its code tells.
-async fn refusal(response: Response, method: &Method, path: &str) -> Error {
-    let (code, after) = (response.status.as_u16(), retry_after(&response));
-    let body = read_limited(response.body).await;
-    let error = match status_error(&body) {
-        Some(mut error) => {
-            error.details.retry_after = error.details.retry_after.or(after);
-            error
-        }
-        None => ApiError::generic(code, method, path, &String::from_utf8_lossy(&body), after),
-    };
-    error.into()
+/// What a request was about, for the words of an error.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    pub(crate) resource: GroupResource,
+    pub(crate) name: String,
 }
 
-/// Reads a `Status` of kind Failure from a body, JSON or protobuf.
-pub(crate) fn status_error(body: &[u8]) -> Option<ApiError> {
-    let status: serde_json::Value = serde_json::from_slice(body).ok()?;
-    if status["kind"] != "Status" || status["status"] == "Success" {
-        return None;
+/// Turns an answer outside 2xx into an error: the Status it carries, or what its code tells.
+async fn refusal(response: Response, method: &Method, about: &About) -> Error {
+    let (code, after) = (response.status.as_u16(), retry_after_header(&response.headers));
+    let body = read_limited(response.body).await;
+    let seconds = after.map_or(0, |after| i32::try_from(after.as_secs()).unwrap_or(i32::MAX));
+    match status_error(&body) {
+        Some(error) if error.retry_after().is_some() || seconds == 0 => error.into(),
+        Some(error) => error.with_retry_after(seconds).into(),
+        None => {
+            let text = String::from_utf8_lossy(&body);
+            let text = if text.trim().is_empty() { "unknown" } else { text.trim() };
+            StatusError::generic(code, method.as_str(), &about.resource, &about.name, text, seconds, true).into()
+        }
     }
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
-    let details = &status["details"];
-    let mut error =
-        ApiError::new(status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500), "", text(&status["message"]));
-    error.reason = text(&status["reason"]);
-    error.details.name = text(&details["name"]);
-    error.details.group = text(&details["group"]);
-    error.details.kind = text(&details["kind"]);
-    error.details.uid = text(&details["uid"]);
-    error.details.retry_after = details["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0).map(Duration::from_secs);
-    for cause in details["causes"].as_array().into_iter().flatten() {
-        error.details.causes.push(ErrorCause {
-            reason: text(&cause["reason"]),
-            message: text(&cause["message"]),
-            field: text(&cause["field"]),
-        });
-    }
-    Some(error)
 }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use component_base::version;
 use thiserror::Error;
 
 use crate::exec::ExecSettings;
@@ -55,14 +56,10 @@ impl Config {
     }
 }
 
-/// `component/v1.36.2 (linux/amd64) kubernetes/unknown`, the shape upstream sends and audit logs are searched by.
+/// `component/v1.36.2 (linux/amd64) kubernetes/1234567`, the shape upstream sends and audit logs are searched by.
 pub fn default_user_agent(component: &str) -> String {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("{component}/v{} ({}/{arch}) kubernetes/unknown", env!("CARGO_PKG_VERSION"), std::env::consts::OS)
+    let commit = version::git_commit();
+    format!("{component}/{} ({}) kubernetes/{}", version::GIT_VERSION, version::platform(), commit.get(..7).unwrap_or(commit))
 }
 
 /// PEM text given inline or by file. A file is looked at again now and then, so that a rotated certificate is picked up.

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use apimachinery::StatusError;
+use apimachinery::status::cause;
 use thiserror::Error;
 
 use crate::exec::AuthError;
@@ -13,7 +15,7 @@ use crate::exec::AuthError;
 pub enum Error {
     /// The server answered, and the answer was no.
     #[error(transparent)]
-    Api(Box<ApiError>),
+    Api(Box<StatusError>),
     #[error("dial tcp {address}")]
     Connect {
         address: String,
@@ -56,171 +58,95 @@ pub enum Error {
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The server's refusal: its `Status`, or what its code alone tells.
-#[derive(Clone, Debug, Error, PartialEq)]
-#[error("{message}")]
-pub struct ApiError {
-    pub code: u16,
-    /// `NotFound`, `Conflict`, ...: upstream's `metav1.StatusReason`. Empty when the server gave none.
-    pub reason: String,
-    pub message: String,
-    pub details: Box<ErrorDetails>,
-}
-
-/// `metav1.StatusDetails`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ErrorDetails {
-    pub name: String,
-    pub group: String,
-    pub kind: String,
-    pub uid: String,
-    pub causes: Vec<ErrorCause>,
-    pub retry_after: Option<Duration>,
-}
-
-/// `metav1.StatusCause`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ErrorCause {
-    pub reason: String,
-    pub message: String,
-    pub field: String,
-}
-
-impl ApiError {
-    pub fn new(code: u16, reason: &str, message: impl Into<String>) -> ApiError {
-        ApiError { code, reason: reason.to_string(), message: message.into(), details: Box::default() }
-    }
-
-    /// The error for an answer without a Status in its body, in upstream's words (`NewGenericServerResponse`).
-    pub fn generic(code: u16, method: &http::Method, path: &str, body: &str, retry_after: Option<Duration>) -> ApiError {
-        let body = body.trim();
-        let said = |otherwise: &str| if body.is_empty() { otherwise.to_string() } else { body.to_string() };
-        let (reason, message) = match code {
-            409 if method == http::Method::POST => ("AlreadyExists", "the server reported a conflict".to_string()),
-            409 => ("Conflict", "the server reported a conflict".to_string()),
-            404 => ("NotFound", "the server could not find the requested resource".to_string()),
-            400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
-            401 => ("Unauthorized", "the server has asked for the client to provide credentials".to_string()),
-            403 => ("Forbidden", said("unknown")),
-            406 => ("NotAcceptable", said("unknown")),
-            415 => ("UnsupportedMediaType", said("unknown")),
-            405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".to_string()),
-            410 => ("Expired", said("the requested resource version is no longer available")),
-            422 => ("Invalid", "the server rejected our request due to an error in our request".to_string()),
-            503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_string()),
-            504 => (
-                "Timeout",
-                "the server was unable to return a response in the time allotted, but may still be processing the request".to_string(),
-            ),
-            429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later".to_string()),
-            500.. => ("InternalError", format!("an error on the server ({:?}) has prevented the request from succeeding", said("unknown"))),
-            _ => ("", format!("the server responded with the status code {code} but did not return more information")),
-        };
-        let message = format!("{message} ({} {path})", method.as_str().to_lowercase());
-        let mut error = ApiError::new(code, reason, message);
-        error.details.retry_after = retry_after;
-        if !body.is_empty() {
-            error.details.causes.push(ErrorCause { reason: "UnexpectedServerResponse".into(), message: body.into(), field: String::new() });
-        }
-        error
-    }
-
-    pub fn is(&self, reason: &str) -> bool {
-        self.reason == reason
-    }
-}
-
-impl From<ApiError> for Error {
-    fn from(error: ApiError) -> Error {
+impl From<StatusError> for Error {
+    fn from(error: StatusError) -> Error {
         Error::Api(Box::new(error))
     }
 }
 
 impl Error {
     /// The server's refusal, if it was one.
-    pub fn api(&self) -> Option<&ApiError> {
+    pub fn api(&self) -> Option<&StatusError> {
         match self {
             Error::Api(error) => Some(error),
             _ => None,
         }
     }
 
-    fn is(&self, reason: &str, code: u16) -> bool {
-        // A reason, where given, wins over the code: AlreadyExists and Conflict share 409.
-        self.api().is_some_and(|error| error.reason == reason || (error.reason.is_empty() && error.code == code))
+    fn told(&self, ask: impl Fn(&StatusError) -> bool) -> bool {
+        self.api().is_some_and(ask)
     }
 
     pub fn is_not_found(&self) -> bool {
-        self.is("NotFound", 404)
+        self.told(StatusError::is_not_found)
     }
 
     pub fn is_already_exists(&self) -> bool {
-        self.is("AlreadyExists", u16::MAX)
+        self.told(StatusError::is_already_exists)
     }
 
     pub fn is_conflict(&self) -> bool {
-        self.is("Conflict", 409)
+        self.told(StatusError::is_conflict)
     }
 
     pub fn is_invalid(&self) -> bool {
-        self.is("Invalid", 422)
+        self.told(StatusError::is_invalid)
     }
 
     pub fn is_forbidden(&self) -> bool {
-        self.is("Forbidden", 403)
+        self.told(StatusError::is_forbidden)
     }
 
     pub fn is_unauthorized(&self) -> bool {
-        self.is("Unauthorized", 401)
-    }
-
-    pub fn is_bad_request(&self) -> bool {
-        self.is("BadRequest", 400)
-    }
-
-    pub fn is_method_not_allowed(&self) -> bool {
-        self.is("MethodNotAllowed", 405)
-    }
-
-    pub fn is_unsupported_media_type(&self) -> bool {
-        self.is("UnsupportedMediaType", 415)
+        self.told(StatusError::is_unauthorized)
     }
 
     pub fn is_too_many_requests(&self) -> bool {
-        self.is("TooManyRequests", 429) || self.api().is_some_and(|error| error.code == 429)
+        self.told(StatusError::is_too_many_requests)
+    }
+
+    pub fn is_bad_request(&self) -> bool {
+        self.has_code(400)
+    }
+
+    pub fn is_method_not_allowed(&self) -> bool {
+        self.has_code(405)
+    }
+
+    pub fn is_unsupported_media_type(&self) -> bool {
+        self.has_code(415)
+    }
+
+    pub fn is_service_unavailable(&self) -> bool {
+        self.has_code(503)
+    }
+
+    pub fn is_internal(&self) -> bool {
+        self.told(|error| error.reason == apimachinery::status::reason::INTERNAL_ERROR)
+    }
+
+    fn has_code(&self, code: u16) -> bool {
+        self.told(|error| error.code == code)
     }
 
     /// The resource version asked for is no longer there: list again.
     pub fn is_gone(&self) -> bool {
-        self.is("Expired", 410) || self.is("Gone", 410)
+        self.told(StatusError::is_expired)
     }
 
+    /// Time ran out, here or at the server.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Error::Timeout(_)) || self.is("Timeout", 504)
-    }
-
-    pub fn is_server_timeout(&self) -> bool {
-        self.is("ServerTimeout", u16::MAX)
-    }
-
-    pub fn is_service_unavailable(&self) -> bool {
-        self.is("ServiceUnavailable", 503)
-    }
-
-    pub fn is_internal(&self) -> bool {
-        self.is("InternalError", 500)
+        matches!(self, Error::Timeout(_)) || self.told(StatusError::is_timeout)
     }
 
     /// The write was refused because its namespace is being deleted.
     pub fn is_namespace_terminating(&self) -> bool {
-        self.api().is_some_and(|error| error.details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+        self.told(|error| error.has_cause("NamespaceTerminating"))
     }
 
     /// A resource version above what the server has seen yet: ask again, perhaps without it.
     pub fn is_too_large_resource_version(&self) -> bool {
-        let has_cause = |reason: &str| self.api().is_some_and(|e| e.details.causes.iter().any(|cause| cause.reason == reason));
-        self.is_timeout()
-            && (has_cause("ResourceVersionTooLarge") || self.api().is_some_and(|e| e.message.contains("Too large resource version")))
+        self.told(|error| error.is_too_large_resource_version() || error.has_cause(cause::RESOURCE_VERSION_TOO_LARGE))
     }
 
     /// Nobody listens there.
@@ -235,6 +161,6 @@ impl Error {
 
     /// How long the server asked us to stay away.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.api().and_then(|error| error.details.retry_after)
+        self.api()?.retry_after().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
     }
 }

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::SystemTime;
 
+use apimachinery::Value;
+use apimachinery::value::{Object, ParseError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::process::Command;
 
@@ -48,8 +49,8 @@ pub struct ExecCluster {
     pub certificate_authority_data: Vec<u8>,
     pub proxy_url: String,
     pub disable_compression: bool,
-    /// The `client.authentication.k8s.io/exec` extension of the cluster, as JSON text.
-    pub config: Option<String>,
+    /// The `client.authentication.k8s.io/exec` extension of the cluster, or null.
+    pub config: Value,
 }
 
 /// Why there are no credentials to send.
@@ -83,7 +84,7 @@ pub enum AuthError {
     Output {
         command: String,
         #[source]
-        source: serde_json::Error,
+        source: ParseError,
     },
     #[error("{0}")]
     Incomplete(&'static str),
@@ -159,36 +160,41 @@ fn hint(settings: &ExecSettings) -> String {
 
 /// The `ExecCredential` that tells the plugin what is wanted.
 fn exec_info(settings: &ExecSettings, interactive: bool) -> String {
-    let mut spec = json!({ "interactive": interactive });
+    let mut spec = Object::new();
     if let Some(cluster) = &settings.cluster {
-        let mut told = json!({ "server": cluster.server });
+        let mut told = Object::new();
+        told.insert("server", cluster.server.as_str());
         let mut put = |key: &str, set: bool, value: Value| {
             if set {
-                told[key] = value;
+                told.insert(key, value);
             }
         };
-        put("tls-server-name", !cluster.tls_server_name.is_empty(), json!(cluster.tls_server_name));
-        put("insecure-skip-tls-verify", cluster.insecure_skip_tls_verify, json!(true));
+        put("tls-server-name", !cluster.tls_server_name.is_empty(), cluster.tls_server_name.as_str().into());
+        put("insecure-skip-tls-verify", cluster.insecure_skip_tls_verify, true.into());
         let ca = &cluster.certificate_authority_data;
-        put("certificate-authority-data", !ca.is_empty(), json!(STANDARD.encode(ca)));
-        put("proxy-url", !cluster.proxy_url.is_empty(), json!(cluster.proxy_url));
-        put("disable-compression", cluster.disable_compression, json!(true));
-        let config = cluster.config.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        put("config", true, config.unwrap_or(Value::Null));
-        spec["cluster"] = told;
+        put("certificate-authority-data", !ca.is_empty(), STANDARD.encode(ca).into());
+        put("proxy-url", !cluster.proxy_url.is_empty(), cluster.proxy_url.as_str().into());
+        put("disable-compression", cluster.disable_compression, true.into());
+        put("config", true, cluster.config.clone());
+        spec.insert("cluster", told);
     }
-    json!({ "kind": "ExecCredential", "apiVersion": settings.api_version, "spec": spec }).to_string()
+    spec.insert("interactive", interactive);
+    let mut info = Object::new();
+    info.insert("kind", "ExecCredential");
+    info.insert("apiVersion", settings.api_version.as_str());
+    info.insert("spec", spec);
+    Value::from(info).to_string()
 }
 
 fn parse(settings: &ExecSettings, stdout: &[u8]) -> Result<ExecCredential, AuthError> {
-    let answer: Value = serde_json::from_slice(stdout).map_err(|source| AuthError::Output { command: settings.command.clone(), source })?;
+    let answer = Value::parse(stdout).map_err(|source| AuthError::Output { command: settings.command.clone(), source })?;
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
     let version = text(&answer["apiVersion"]).unwrap_or_default();
     if version != settings.api_version {
         return Err(AuthError::OtherVersion { wanted: settings.api_version.clone(), got: version });
     }
     let status = &answer["status"];
-    if !status.is_object() {
+    if status.as_object().is_none() {
         return Err(AuthError::Incomplete("exec plugin didn't return a status field"));
     }
     let certificate = match (text(&status["clientCertificateData"]), text(&status["clientKeyData"])) {

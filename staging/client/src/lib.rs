@@ -17,13 +17,25 @@ mod rate_limit;
 mod request;
 mod transport;
 
+mod api;
+mod dynamic;
+mod encoding;
+mod params;
+mod resource;
+mod watch;
+
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use api::{Api, Deleted};
 pub use client::{Client, Upgraded};
 pub use config::{Auth, Config, ConfigError, Impersonation, Pem, TlsSettings, default_user_agent, in_cluster};
-pub use error::{ApiError, Error};
+pub use dynamic::DynamicApi;
+pub use error::Error;
 pub use exec::{AuthError, ExecCluster, ExecSettings, InteractiveMode};
+pub use params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Propagation, WatchParams, WriteParams};
 pub use rate_limit::RateLimiter;
 pub use request::{Request, Response, ResponseBody};
+pub use resource::ResourcePath;
 pub use transport::{ClientIdentity, RequestBody};
+pub use watch::{DynamicEvent, DynamicWatch, Watch, WatchEvent};

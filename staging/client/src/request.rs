@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::client::About;
 use crate::error::Error;
 use crate::transport::{Lease, RequestBody};
 
@@ -31,6 +32,7 @@ pub struct Request {
     pub(crate) stream: Option<StreamBody>,
     pub(crate) timeout: Timeout,
     pub(crate) invalid: Option<String>,
+    pub(crate) about: About,
 }
 
 /// Behind a lock only to be `Sync`: a request is borrowed across awaits.
@@ -62,6 +64,7 @@ impl Request {
             stream: None,
             timeout: Timeout::Default,
             invalid: None,
+            about: About::default(),
         }
     }
 

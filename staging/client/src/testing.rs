@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use apimachinery::StatusError;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame};
@@ -79,10 +80,7 @@ impl Answer {
 
     /// A `Status` of kind Failure.
     pub fn failure(code: u16, reason: &str, message: &str) -> Answer {
-        let status = serde_json::json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code,
-        });
-        Answer::json(code, status.to_string())
+        Answer::json(code, StatusError::new(code, reason, message).to_value().to_string())
     }
 
     /// An answer that goes on until the returned sender is dropped.

@@ -1,3 +1,4 @@
 //! The client against a server in the same process.
 
 mod transport;
+mod typed;
