@@ -15,6 +15,7 @@ mod txn;
 mod watch;
 
 pub mod embedded;
+pub mod etcd;
 
 pub use error::{Error, Result};
 pub use key::{KeyRange, KeyValue, LeaseId, Revision};
