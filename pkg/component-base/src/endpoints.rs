@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use crate::features::FeatureGates;
 use crate::flags::Flags;
 use crate::health::Health;
-use crate::http::{Handler, Request, Response, handler, json, text, with_type};
+use crate::http::{Handler, Request, Response, handler, json, read_all, text, with_type};
 use crate::metrics::{CONTENT_TYPE, Registry, Stability};
 use crate::version;
 
@@ -26,6 +26,7 @@ pub struct Endpoints {
     metrics: Registry,
     flags: Option<Arc<Flags>>,
     configz: Option<Configz>,
+    debug_flags: bool,
     started: SystemTime,
 }
 
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Endpoints {
 impl Endpoints {
     /// Health, metrics and version of a component. `started` is shown by `/statusz`.
     pub fn new(component: &'static str, health: Health, metrics: Registry, started: SystemTime) -> Endpoints {
-        Endpoints { component, health, metrics, flags: None, configz: None, started }
+        Endpoints { component, health, metrics, flags: None, configz: None, debug_flags: false, started }
     }
 
     /// Adds `/flagz`.
@@ -50,6 +51,12 @@ impl Endpoints {
     /// Adds `/configz`: `config` gives a JSON object, by upstream one member per config group.
     pub fn with_configz(mut self, config: impl Fn() -> String + Send + Sync + 'static) -> Endpoints {
         self.configz = Some(Arc::new(config));
+        self
+    }
+
+    /// Adds `/debug/flags/v`: a PUT sets the verbosity of logs, `4` say. The caller sees to who may.
+    pub fn with_debug_flags(mut self) -> Endpoints {
+        self.debug_flags = true;
         self
     }
 
@@ -90,8 +97,37 @@ impl Endpoints {
     pub fn handler(self) -> Handler {
         let endpoints = Arc::new(self);
         handler(move |request: Request| {
-            let response = endpoints.answer(request.method(), request.uri().path(), request.uri().query());
-            std::future::ready(response.unwrap_or_else(not_found))
+            let endpoints = endpoints.clone();
+            async move {
+                match endpoints.answer_debug(request).await {
+                    Ok(response) => response,
+                    Err(request) => {
+                        endpoints.answer(request.method(), request.uri().path(), request.uri().query()).unwrap_or_else(not_found)
+                    }
+                }
+            }
+        })
+    }
+
+    /// Answers a PUT to `/debug/flags/v`, if that was asked for; gives any other request back.
+    pub async fn answer_debug(&self, request: Request) -> Result<Response, Request> {
+        if !self.debug_flags || request.uri().path() != "/debug/flags/v" {
+            return Err(request);
+        }
+        if request.method() != Method::PUT {
+            return Ok(text(StatusCode::NOT_ACCEPTABLE, "unrecognized http method\n"));
+        }
+        let body = read_all(request.into_body(), 100).await.unwrap_or_default();
+        let value = String::from_utf8_lossy(&body);
+        Ok(match value.trim().parse() {
+            Ok(verbosity) => {
+                crate::logs::set_verbosity(verbosity);
+                text(StatusCode::OK, format!("successfully set klog.logging.verbosity to {verbosity}"))
+            }
+            Err(_) => text(
+                StatusCode::BAD_REQUEST,
+                format!("failed set klog.logging.verbosity {value}: strconv.ParseInt: parsing {value:?}: invalid syntax\n"),
+            ),
         })
     }
 
@@ -157,5 +193,21 @@ mod tests {
         assert!(metrics.contains("kubernetes_feature_enabled{name=\"APIServerTracing\",stage=\"\"} 1\n"), "{metrics}");
         assert!(ask(&endpoints, "/configz").await.is_none());
         assert!(endpoints.answer(&Method::POST, "/metrics", None).is_none());
+    }
+
+    #[tokio::test]
+    async fn verbosity_can_be_put() {
+        let put = |method: Method, value: &'static str| {
+            let request = Request::new(crate::http::full(value));
+            let (mut parts, body) = request.into_parts();
+            (parts.method, parts.uri) = (method, "/debug/flags/v".parse().unwrap());
+            Request::from_parts(parts, body)
+        };
+        let closed = Endpoints::new("x", Health::new(), Registry::new(), SystemTime::UNIX_EPOCH);
+        assert!(closed.answer_debug(put(Method::PUT, "4")).await.is_err());
+        let open = closed.with_debug_flags();
+        for (method, value, status) in [(Method::PUT, "0", 200), (Method::PUT, "x", 400), (Method::GET, "", 406)] {
+            assert_eq!(open.answer_debug(put(method, value)).await.unwrap().status().as_u16(), status, "{value}");
+        }
     }
 }

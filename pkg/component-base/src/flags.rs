@@ -370,16 +370,19 @@ impl Flags {
         self.text_opt(name).map(PathBuf::from)
     }
 
+    /// A bool flag.
     pub fn bool(&self, name: &str) -> bool {
         let text = self.last(name);
         !text.is_empty() && parse_bool(text).expect("checked by parse")
     }
 
+    /// A flag of any integer type.
     pub fn int(&self, name: &str) -> i64 {
         let text = self.last(name);
         if text.is_empty() { 0 } else { kind::parse_int(text, i64::MIN, i64::MAX).expect("checked by parse") }
     }
 
+    /// A flag with a fraction.
     pub fn float(&self, name: &str) -> f64 {
         let text = self.last(name);
         if text.is_empty() { 0.0 } else { kind::parse_float(text).expect("checked by parse") }
@@ -418,6 +421,7 @@ impl Flags {
         }
     }
 
+    /// All parts of a list, whether given by commas or by repetition.
     pub fn strings(&self, name: &str) -> Vec<String> {
         let value = self.value(name);
         match value.kind {
@@ -426,6 +430,7 @@ impl Flags {
         }
     }
 
+    /// All pairs of a map flag; of a key given twice the last value counts.
     pub fn map(&self, name: &str) -> BTreeMap<String, String> {
         let texts = &self.value(name).texts;
         texts.iter().flat_map(|text| kind::split_pairs(text).expect("checked by parse")).collect()

@@ -8,6 +8,7 @@ mod klog;
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::SystemTime;
 
 use thiserror::Error;
@@ -69,7 +70,7 @@ impl LogOptions {
     }
 
     /// Whether a call site is written at these settings.
-    fn shows(&self, metadata: &Metadata<'_>) -> bool {
+    fn shows(&self, verbosity: i32, metadata: &Metadata<'_>) -> bool {
         let ours = !is_library(metadata.target());
         let needed = match *metadata.level() {
             Level::ERROR | Level::WARN => 0,
@@ -80,7 +81,7 @@ impl LogOptions {
             Level::TRACE if ours => 6,
             Level::TRACE => 10,
         };
-        needed <= self.verbosity || (!self.vmodule.is_empty() && self.raised(metadata.file().unwrap_or_default()) >= needed)
+        needed <= verbosity || (!self.vmodule.is_empty() && self.raised(metadata.file().unwrap_or_default()) >= needed)
     }
 
     fn raised(&self, file: &str) -> i32 {
@@ -111,9 +112,20 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Sends everything that is logged in this process to standard error. The first call wins; a test may call it too.
 pub fn init(options: LogOptions) {
+    VERBOSITY.store(options.verbosity, Ordering::Relaxed);
     let subscriber = tracing_subscriber::registry().with(KlogLayer { options, sink: Sink::Stderr });
     // A second call in one process happens in tests only, where the first settings are as good.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// The verbosity of what [`init`] set up. Only logs read it.
+static VERBOSITY: AtomicI32 = AtomicI32::new(0);
+
+/// Changes the verbosity of the running process.
+pub fn set_verbosity(verbosity: i32) {
+    VERBOSITY.store(verbosity, Ordering::Relaxed);
+    // Call sites remember whether anybody listens.
+    tracing::callsite::rebuild_interest_cache();
 }
 
 enum Sink {
@@ -125,6 +137,17 @@ enum Sink {
 struct KlogLayer {
     options: LogOptions,
     sink: Sink,
+}
+
+impl KlogLayer {
+    fn shows(&self, metadata: &Metadata<'_>) -> bool {
+        let verbosity = match self.sink {
+            Sink::Stderr => VERBOSITY.load(Ordering::Relaxed),
+            #[cfg(test)]
+            Sink::Memory(_) => self.options.verbosity,
+        };
+        self.options.shows(verbosity, metadata)
+    }
 }
 
 /// The fields of a span, rendered once and repeated behind each of its events.
@@ -139,11 +162,11 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.options.shows(metadata) { Interest::always() } else { Interest::never() }
+        if self.shows(metadata) { Interest::always() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _context: Context<'_, S>) -> bool {
-        self.options.shows(metadata)
+        self.shows(metadata)
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

@@ -37,6 +37,8 @@ use crate::serving::tls::{Certificates, TlsError, TlsOptions};
 const DEFAULT_MAX_STREAMS: u32 = 100;
 /// 99 of 100 request bodies fit in this window: upstream's number.
 const STREAM_WINDOW: u32 = 256 * 1024;
+/// Most bytes of headers in an HTTP/2 request, as in Go: tokens with many groups are long.
+const MAX_HEADER_BYTES: u32 = 1 << 20;
 /// Slow or silent clients in a TLS handshake are dropped after this.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a request's headers, and for an idle HTTP/1.1 connection to be used again (Go's idle timeout).
@@ -209,6 +211,7 @@ fn builder(max_streams: u32) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(i32::MAX as u32))
+        .max_header_list_size(MAX_HEADER_BYTES)
         .keep_alive_interval(PING_PERIOD)
         .keep_alive_timeout(PING_TIMEOUT);
     builder

@@ -14,6 +14,11 @@ pub fn git_commit() -> &'static str {
     option_env!("FERROKUBE_GIT_COMMIT").unwrap_or("unknown")
 }
 
+/// Whether the build was of exactly that commit.
+pub fn git_tree_state() -> &'static str {
+    if git_commit() == "unknown" { "unknown" } else { "clean" }
+}
+
 /// When it was built; upstream's value for "not told" otherwise.
 pub fn build_date() -> &'static str {
     option_env!("FERROKUBE_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z")
@@ -40,7 +45,7 @@ fn fields() -> [(&'static str, String); 13] {
         ("minCompatibilityMinor", MIN_COMPATIBILITY_MINOR.to_owned()),
         ("gitVersion", GIT_VERSION.to_owned()),
         ("gitCommit", git_commit().to_owned()),
-        ("gitTreeState", if git_commit() == "unknown" { "unknown" } else { "clean" }.to_owned()),
+        ("gitTreeState", git_tree_state().to_owned()),
         ("buildDate", build_date().to_owned()),
         ("goVersion", COMPILER.to_owned()),
         ("compiler", "rustc".to_owned()),

@@ -23,7 +23,7 @@ pub(super) fn declare(registry: &Registry) {
             version::MINOR,
             version::GIT_VERSION,
             version::git_commit(),
-            "clean",
+            version::git_tree_state(),
             version::build_date(),
             version::COMPILER,
             "rustc",
@@ -40,8 +40,11 @@ pub(super) fn declare(registry: &Registry) {
     let known = registry.clone();
     registry.before_each_scrape(move || {
         for (stability, name) in [(Stability::Alpha, "ALPHA"), (Stability::Beta, "BETA"), (Stability::Stable, "STABLE")] {
-            let counter = registered.with(&[name, ""]);
-            counter.add(known.declared_with(stability) as u64 - counter.value() as u64);
+            let declared = known.declared_with(stability) as u64;
+            if declared > 0 {
+                let counter = registered.with(&[name, ""]);
+                counter.add(declared.saturating_sub(counter.value() as u64));
+            }
         }
     });
 
