@@ -104,7 +104,8 @@ pub fn self_signed(host: &str, also: &[San]) -> Result<CertSource, pki::PkiError
     Ok(CertSource::Pem { cert, key: key.pem().to_owned() })
 }
 
-fn kept_pair(folder: &Path, pair: &str, host: &str, also: &[San]) -> Result<CertSource, pki::PkiError> {
+/// A self-signed pair `PAIR.crt` and `PAIR.key` in a directory: the one that is there, else a new one.
+pub fn kept_pair(folder: &Path, pair: &str, host: &str, also: &[San]) -> Result<CertSource, pki::PkiError> {
     let (cert_path, key_path) = (folder.join(format!("{pair}.crt")), folder.join(format!("{pair}.key")));
     if !(cert_path.exists() && key_path.exists()) {
         let (cert, key) = pki::cert::self_signed_serving(host, also, SystemTime::now())?;
