@@ -7,6 +7,8 @@
 //!
 //! Upstream: pkg/proxy and cmd/kube-proxy.
 
+pub mod options;
+
 pub mod config;
 pub mod convert;
 pub mod service;
