@@ -7,8 +7,10 @@
 //! Upstream: CoreDNS with its plugin `kubernetes`; the names are those of the Kubernetes DNS specification.
 
 mod cache;
+pub mod convert;
 pub mod forward;
 pub mod message;
+pub mod options;
 pub mod resolv_conf;
 pub mod server;
 pub mod zone;

@@ -21,3 +21,4 @@ pub mod conntrack;
 pub mod health;
 pub mod metrics;
 pub mod sync;
+pub mod system;

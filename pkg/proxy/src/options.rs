@@ -78,7 +78,7 @@ impl Default for Settings {
             mode: String::new(),
             masquerade_all: false,
             masquerade_bit: 14,
-            sync_period: Duration::ZERO,
+            sync_period: SYNC_PERIOD,
             min_sync_period: Duration::ZERO,
             detect_local_mode: String::new(),
             bridge_interface: String::new(),

@@ -1,6 +1,5 @@
 //! Command lines and files in; configurations or complaints out.
 
-use apimachinery::yaml;
 use component_base::daemon::{Command, Parsed};
 
 use super::*;
@@ -17,8 +16,7 @@ fn parse(arguments: &str) -> Result<Config, String> {
 fn parse_file(text: &str) -> Result<Settings, String> {
     let header = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
     let mut problems = Problems::new();
-    let value = yaml::parse(format!("{header}{text}").as_bytes()).unwrap();
-    let settings = file::parse(&value, &mut problems, "config");
+    let settings = file::parse(&format!("{header}{text}"), &mut problems);
     problems.finish(settings).map_err(|problems| problems.to_string())
 }
 
@@ -62,7 +60,7 @@ fn what_is_wrong_or_not_supported_is_refused() {
         ("--ipvs-scheduler=rr", "ipvs-scheduler"),
         ("--profiling", "profiling"),
         ("--cleanup --init-only", "cannot be used together"),
-        ("--config=/nowhere/config.yaml", "cannot read the configuration file /nowhere/config.yaml"),
+        ("--config=/nowhere/config.yaml", "open /nowhere/config.yaml"),
         ("--config=/nowhere/config.yaml --masquerade-all", "--masquerade-all has no effect with --config"),
         ("--conntrack-min=-1", "must be greater than or equal to 0"),
         ("--kube-api-content-type=text/plain", "ContentType"),
@@ -82,7 +80,7 @@ fn a_file_as_kubeadm_writes_it_is_accepted() {
          enableProfiling: false\nhealthzBindAddress: ''\nhostnameOverride: ''\niptables: {localhostNodePorts: null, \
          masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}\nipvs: {excludeCIDRs: null, \
          minSyncPeriod: 0s, scheduler: '', strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s, tcpTimeout: 0s, udpTimeout: 0s}\n\
-         logging: {flushFrequency: 0, options: {json: {infoBufferSize: '0'}, text: {infoBufferSize: '0'}}, verbosity: 0}\n\
+         logging: {options: {json: {infoBufferSize: '0'}, text: {infoBufferSize: '0'}}, verbosity: 0}\n\
          metricsBindAddress: ''\nmode: ''\nnftables: {masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, \
          syncPeriod: 0s}\nnodePortAddresses: null\noomScoreAdj: null\nportRange: ''\nshowHiddenMetricsForVersion: ''\n\
          winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: '', rootHnsEndpointName: '', sourceVip: ''}\n",
@@ -100,14 +98,15 @@ fn a_file_as_kubeadm_writes_it_is_accepted() {
 #[test]
 fn a_file_with_settings_that_do_nothing_is_refused() {
     for (text, part) in [
-        ("mode: 5\n", "mode: must be a string"),
+        ("mode: 5\n", "cannot unmarshal number"),
         ("modes: nftables\n", "unknown field \"modes\""),
         ("nftables: {minSyncPeriods: 1s}\n", "unknown field \"nftables.minSyncPeriods\""),
-        ("nftables: {minSyncPeriod: soon}\n", "nftables.minSyncPeriod: must be a duration"),
-        ("ipvs: {scheduler: rr}\n", "ipvs.scheduler: rr is not supported"),
-        ("enableProfiling: true\n", "enableProfiling: true is not supported"),
+        ("nftables: {minSyncPeriod: soon}\n", "soon"),
+        ("ipvs: {scheduler: rr}\n", "ipvs.scheduler of KubeProxyConfiguration is not supported"),
+        ("enableProfiling: true\n", "enableProfiling of KubeProxyConfiguration is not supported"),
+        ("logging: {verbosity: 4}\n", "logging.verbosity of KubeProxyConfiguration is not supported"),
         ("featureGates: {NoSuchGate: true}\n", "unrecognized feature gate: NoSuchGate"),
-        ("conntrack: 5\n", "conntrack: must be an object"),
+        ("conntrack: 5\n", "conntrack"),
     ] {
         let problems = parse_file(text).unwrap_err();
         assert!(problems.contains(part), "{text}: {problems}");
