@@ -86,12 +86,7 @@ mod tests {
         let ips = |texts: &[&str]| Target::ClusterIps(texts.iter().map(|text| text.parse().unwrap()).collect());
         assert_eq!(
             targets,
-            [
-                ips(&["10.96.0.1", "fd00::1"]),
-                ips(&["10.96.0.1"]),
-                Target::Headless,
-                Target::External("www.example.com".to_owned())
-            ]
+            [ips(&["10.96.0.1", "fd00::1"]), ips(&["10.96.0.1"]), Target::Headless, Target::External("www.example.com".to_owned())]
         );
         assert_eq!(parse_service("{}"), None);
     }

@@ -48,12 +48,7 @@ pub fn flags() -> FlagSet {
             "/etc/resolv.conf",
             "The file that names the servers for names outside of the cluster, unless --upstream does. Empty: no servers.",
         )
-        .own(
-            "stub-domain",
-            Kind::StringArray,
-            "",
-            "Servers for the names of one domain, DOMAIN=ADDRESS[,ADDRESS...]. May be repeated.",
-        )
+        .own("stub-domain", Kind::StringArray, "", "Servers for the names of one domain, DOMAIN=ADDRESS[,ADDRESS...]. May be repeated.")
         .own("health-bind-address", Kind::IpPort, "0.0.0.0:8080", "Where /health is served. Empty disables it.")
         .own("ready-bind-address", Kind::IpPort, "0.0.0.0:8181", "Where /ready is served. Empty disables it.")
         .own("metrics-bind-address", Kind::IpPort, "0.0.0.0:9153", "Where /metrics is served. Empty disables it.")
@@ -196,10 +191,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_all_at_once() {
-        let problems = parse(
-            "--domain= --ttl=-1 --pods=verified --upstream=dns.example.com --stub-domain=corp --port=0 --resolv-conf=/nowhere",
-        )
-        .unwrap_err();
+        let problems =
+            parse("--domain= --ttl=-1 --pods=verified --upstream=dns.example.com --stub-domain=corp --port=0 --resolv-conf=/nowhere")
+                .unwrap_err();
         for part in ["--domain", "--ttl -1", "--pods=verified", "--upstream dns", "--stub-domain corp", "--port 0"] {
             assert!(problems.contains(part), "{part}: {problems}");
         }
