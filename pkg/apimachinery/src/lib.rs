@@ -3,6 +3,7 @@
 //! Start reading in [`wire`], the traits every API type has; [`json`] and [`proto`] are its two encodings, [`schema`] its description.
 //! Upstream: staging/src/k8s.io/apimachinery.
 
+pub mod apply;
 mod bytes;
 pub mod fields;
 pub mod gotext;

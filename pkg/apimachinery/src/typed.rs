@@ -109,7 +109,6 @@ impl<'a> TypeRef<'a> {
                 Some((Some(ListType::Map), keys)) => Shape::MapList(ListKeys::Static(keys)),
                 _ => Shape::AtomicList,
             },
-            Type::RawJson => Shape::Deduced,
             _ => Shape::Scalar,
         }
     }
@@ -117,9 +116,15 @@ impl<'a> TypeRef<'a> {
     /// The place of a member; none if an object of this type has no such member.
     pub fn field(self, name: &str) -> Option<TypeRef<'a>> {
         match self.0 {
-            Inner::Static { ty: Type::Struct(schema), .. } => schema.field(name).map(TypeRef::of_field),
+            Inner::Static { ty: Type::Struct(schema), .. } => match schema.field(name) {
+                Some(field) => Some(TypeRef::of_field(field)),
+                None if matches!(name, "apiVersion" | "kind") && is_kind(schema) => {
+                    Some(TypeRef(Inner::Static { ty: Type::String, field: None }))
+                }
+                None => None,
+            },
             Inner::Static { ty: Type::Map(value), .. } => Some(TypeRef(Inner::Static { ty: *value, field: None })),
-            Inner::Static { ty: Type::RawJson | Type::Any, .. } => Some(TypeRef(Inner::Deduced)),
+            Inner::Static { ty: Type::RawJson | Type::Any, .. } => Some(TypeRef(Inner::Atomic)),
             Inner::Static { .. } => None,
             Inner::Custom(node) => match node.field(name) {
                 Some(field) => Some(TypeRef(Inner::Custom(field))),
@@ -133,6 +138,11 @@ impl<'a> TypeRef<'a> {
 
     fn of_field(field: &'static Field) -> Self {
         TypeRef(Inner::Static { ty: field.ty, field: Some(field) })
+    }
+
+    /// Whether a schema says something about this place.
+    pub fn is_declared(self) -> bool {
+        !matches!(self.0, Inner::Deduced | Inner::Atomic)
     }
 
     /// The place of a list's items.
@@ -185,4 +195,10 @@ impl<'a> TypeRef<'a> {
             _ => "",
         }
     }
+}
+
+/// Whether objects of this type say what they are: the static descriptors leave `apiVersion` and `kind` out, and lists of templates
+/// may hold whole objects.
+fn is_kind(schema: &Schema) -> bool {
+    !schema.name.ends_with("Spec") && schema.fields.iter().any(|field| field.json == "metadata")
 }
