@@ -76,7 +76,11 @@ fn dns1123_label_error() -> String {
 
 /// Host name part: `my-name`.
 pub fn is_dns1123_label(value: &str) -> Messages {
-    check(matches_dns_label(value), value.len(), DNS1123_LABEL_MAX_LENGTH, dns1123_label_error)
+    check(matches_dns_label(value), value.len(), DNS1123_LABEL_MAX_LENGTH, || match matches_dns_subdomain(value) {
+        // All that keeps a subdomain from being a label is its dots.
+        true => "must not contain dots".into(),
+        false => dns1123_label_error(),
+    })
 }
 
 /// The name of most objects: `example.com`.

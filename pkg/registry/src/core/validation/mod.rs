@@ -1,0 +1,8 @@
+//! Validation of the core group, split by topic. Upstream: pkg/apis/core/validation.
+
+pub mod node;
+pub mod pod;
+pub mod resource;
+
+/// All data of a Secret or ConfigMap together.
+pub const MAX_SECRET_SIZE: usize = 1024 * 1024;
