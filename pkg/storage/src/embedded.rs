@@ -147,13 +147,6 @@ impl EmbeddedStore {
         drop(self.shared.database.write().take());
     }
 
-    /// Moves the store on to `revision` (if it is not there yet) and marks everything before as compacted, so that a
-    /// client that remembers revisions of another store starts over instead of believing them.
-    pub async fn raise_revision(&self, revision: Revision) -> Result<()> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Work::Raise { revision, answer }, 0, answered).await
-    }
-
     /// Queues work and waits for its answer.
     async fn ask<T>(&self, work: Work, bytes: usize, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
         let slot = self.slots.clone().acquire_owned().await.ok();
@@ -284,6 +277,12 @@ impl Store for EmbeddedStore {
     async fn compact(&self, revision: Revision) -> Result<()> {
         let (answer, answered) = oneshot::channel();
         self.ask(Work::Compact { revision, answer }, 0, answered).await
+    }
+
+    async fn raise_revision(&self, revision: Revision) -> Result<bool> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Work::Raise { revision, answer }, 0, answered).await?;
+        Ok(true)
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -367,6 +367,10 @@ impl Store for EtcdStore {
         compact::compact(&self.client, revision).await
     }
 
+    async fn raise_revision(&self, revision: Revision) -> Result<bool> {
+        Ok(self.client.current_revision().await? >= revision)
+    }
+
     async fn stats(&self) -> Result<Stats> {
         let ask = || {
             let mut maintenance = self.client.etcd.maintenance_client();

@@ -8,6 +8,7 @@
 //! [`embedded::EmbeddedStore`] keeps the data in one file of this process; [`etcd::EtcdStore`] talks to an etcd cluster
 //! and shares it with upstream's servers.
 
+mod copy;
 mod error;
 mod key;
 mod store;
@@ -17,6 +18,7 @@ mod watch;
 pub mod embedded;
 pub mod etcd;
 
+pub use copy::{Copied, copy};
 pub use error::{Error, Result};
 pub use key::{KeyRange, KeyValue, LeaseId, Revision};
 pub use store::{Range, RangeResponse, Stats, Store};

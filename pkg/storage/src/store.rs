@@ -145,6 +145,10 @@ pub trait Store: Send + Sync + 'static {
     /// Returns once that is so; space is reclaimed later.
     async fn compact(&self, revision: Revision) -> Result<()>;
 
+    /// Moves the store on to `revision`, if it is behind, and marks everything before as compacted, so that clients that
+    /// remember revisions of another store list again instead of believing them. False if the engine cannot do that.
+    async fn raise_revision(&self, revision: Revision) -> Result<bool>;
+
     /// Numbers for metrics.
     async fn stats(&self) -> Result<Stats>;
 

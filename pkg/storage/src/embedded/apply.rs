@@ -195,16 +195,14 @@ impl Batch<'_, '_> {
         }
         let mut unreachable = Vec::new();
         let mut forgotten = Vec::new();
-        let mut looked_at = 0;
         self.head.reclaimed = to;
-        for row in self.tables.log.range((from.0, 0)..=(to.0, u32::MAX))? {
+        for (looked_at, row) in self.tables.log.range((from.0, 0)..=(to.0, u32::MAX))?.enumerate() {
             let (id, row) = row?;
             let id = ChangeId::of_row(id.value());
             if looked_at >= RECLAIM_AT_ONCE && id.index == 0 {
                 self.head.reclaimed = Revision(id.revision.0 - 1);
                 break;
             }
-            looked_at += 1;
             let change = Change::decode(row.value())?;
             unreachable.extend(change.previous);
             if change.is_delete() {

@@ -31,7 +31,7 @@ pub(super) enum Work {
         revision: Revision,
         answer: oneshot::Sender<Result<()>>,
     },
-    /// Moves on to a revision and marks everything before it as compacted.
+    /// Moves on to a revision, if behind, and marks everything before it as compacted.
     Raise {
         revision: Revision,
         answer: oneshot::Sender<Result<()>>,
@@ -226,8 +226,10 @@ impl Committer {
                     }
                     Work::Compact { revision, .. } => Answer::Done(request_result(batch.compact(*revision))?),
                     Work::Raise { revision, .. } => {
-                        batch.head.revision = batch.head.revision.max(*revision);
-                        batch.head.compacted = batch.head.revision;
+                        if batch.head.revision < *revision {
+                            batch.head.revision = *revision;
+                            batch.head.compacted = *revision;
+                        }
                         Answer::Done(Ok(()))
                     }
                 });
