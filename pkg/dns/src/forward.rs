@@ -56,11 +56,14 @@ impl Forwarder {
         Self { routes, cache: Cache::default(), slots: Semaphore::new(CONCURRENT) }
     }
 
+    /// The answer if it is still known.
+    pub fn cached(&self, asked: &Asked) -> Option<Vec<u8>> {
+        let response = self.cache.get(asked, Instant::now())?;
+        Some(encode(response, asked.limit()))
+    }
+
     /// Answers a client's question in bytes, with SERVFAIL if nobody else can. `question` is what the client sent.
     pub async fn answer(&self, asked: &Asked, question: &[u8]) -> Vec<u8> {
-        if let Some(response) = self.cache.get(asked, Instant::now()) {
-            return encode(response, asked.limit());
-        }
         match self.ask(asked.query(), question, asked.transport).await {
             Ok((response, mut bytes)) => {
                 self.cache.put(asked, response.clone(), Instant::now());

@@ -6,11 +6,18 @@
 //!
 //! Upstream: CoreDNS with its plugin `kubernetes`; the names are those of the Kubernetes DNS specification.
 
-mod cache;
-pub mod convert;
-pub mod forward;
-pub mod message;
 pub mod options;
+
+pub mod message;
+pub mod zone;
+
+mod cache;
+pub mod forward;
+pub mod metrics;
 pub mod resolv_conf;
 pub mod server;
-pub mod zone;
+
+pub mod convert;
+pub mod watch;
+
+pub mod app;

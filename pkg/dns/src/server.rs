@@ -1,9 +1,9 @@
 //! The sockets: UDP and TCP on one address.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::forward::Forwarder;
 use crate::message::{Answer, Asked, Parsed, Transport, encode, parse};
+use crate::metrics::Metrics;
 use crate::zone::Zone;
 
 /// TCP connections at once, and how long one may be idle.
@@ -29,20 +30,11 @@ const IDLE: Duration = Duration::from_secs(10);
 pub struct Handler {
     pub zone: Arc<RwLock<Zone>>,
     pub forwarder: Forwarder,
-    pub counters: Counters,
+    metrics: Metrics,
     /// A name that we ask our upstream servers for. If the question comes back to us, they lead in a circle.
     pub probe: Name,
     pub is_looping: CancellationToken,
     turn: AtomicUsize,
-}
-
-/// Numbers for the metrics.
-#[derive(Debug, Default)]
-pub struct Counters {
-    pub requests: AtomicU64,
-    pub forwarded: AtomicU64,
-    pub no_such_name: AtomicU64,
-    pub malformed: AtomicU64,
 }
 
 /// An answer, or the promise of one.
@@ -59,12 +51,12 @@ enum Later {
 }
 
 impl Handler {
-    pub fn new(zone: Arc<RwLock<Zone>>, forwarder: Forwarder) -> Self {
+    pub fn new(zone: Arc<RwLock<Zone>>, forwarder: Forwarder, metrics: Metrics) -> Self {
         let probe = format!("loop-{:016x}.kube-dns.invalid.", rand::random::<u64>());
         Self {
             zone,
             forwarder,
-            counters: Counters::default(),
+            metrics,
             probe: Name::from_ascii(&probe).expect("it is made of letters and digits"),
             is_looping: CancellationToken::new(),
             turn: AtomicUsize::new(0),
@@ -93,15 +85,14 @@ impl Handler {
 
     /// Everything that needs no waiting: most questions end here.
     fn handle(&self, bytes: &[u8], transport: Transport) -> Handled {
-        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        count(&self.counters.requests);
+        self.metrics.asked(transport);
         let asked = match parse(bytes, transport) {
             Parsed::Ignore => {
-                count(&self.counters.malformed);
+                self.metrics.malformed.inc();
                 return Handled::Nothing;
             }
             Parsed::Refuse(message, _) => {
-                count(&self.counters.malformed);
+                self.metrics.malformed.inc();
                 return Handled::Reply(encode(message, 512));
             }
             Parsed::Ask(asked) => asked,
@@ -113,12 +104,7 @@ impl Handler {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let answer = asked.answer(&self.zone.read(), turn);
         match answer {
-            Answer::Reply(message) => {
-                if message.metadata.response_code == ResponseCode::NXDomain {
-                    count(&self.counters.no_such_name);
-                }
-                Handled::Reply(encode(message, asked.limit()))
-            }
+            Answer::Reply(message) => Handled::Reply(encode(message, asked.limit())),
             Answer::Forward if self.is_looping.is_cancelled() => {
                 Handled::Reply(encode(asked.response(ResponseCode::ServFail), asked.limit()))
             }
@@ -128,9 +114,15 @@ impl Handler {
     }
 
     async fn finish(&self, later: Later, question: &[u8]) -> Vec<u8> {
-        self.counters.forwarded.fetch_add(1, Ordering::Relaxed);
+        self.metrics.forwarded.inc();
         match later {
-            Later::Forward(asked) => self.forwarder.answer(&asked, question).await,
+            Later::Forward(asked) => match self.forwarder.cached(&asked) {
+                Some(bytes) => {
+                    self.metrics.cache_hits.inc();
+                    bytes
+                }
+                None => self.forwarder.answer(&asked, question).await,
+            },
             Later::Chase(asked, message, query) => encode(self.forwarder.chase(*message, query, asked.transport).await, asked.limit()),
         }
     }
@@ -144,8 +136,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds UDP and TCP. With port 0 the system picks one that is free for both.
+    /// Binds UDP and TCP. With port 0 the system picks one that is free for both. Where the host has no IPv6, `[::]`
+    /// stands for `0.0.0.0`.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        match Self::bind_exactly(address).await {
+            Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+                Self::bind_exactly(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn bind_exactly(address: SocketAddr) -> io::Result<Self> {
         let mut attempts = 10;
         loop {
             let tcp = TcpListener::bind(address).await?;
@@ -193,6 +195,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, handler: Arc<Handler>, stop: Cancella
         match handler.handle(question, Transport::Udp) {
             Handled::Nothing => {}
             Handled::Reply(bytes) => {
+                handler.metrics.answered(&bytes);
                 // A full send buffer loses the answer, as the network might; the client asks again.
                 if let Err(error) = socket.try_send_to(&bytes, peer)
                     && error.kind() == io::ErrorKind::WouldBlock
@@ -204,6 +207,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, handler: Arc<Handler>, stop: Cancella
                 let (handler, socket, question) = (handler.clone(), socket.clone(), question.to_vec());
                 tasks.spawn(async move {
                     let bytes = handler.finish(later, &question).await;
+                    handler.metrics.answered(&bytes);
                     let _ = socket.send_to(&bytes, peer).await;
                 });
             }
@@ -251,6 +255,7 @@ async fn converse(mut stream: TcpStream, handler: &Handler) -> io::Result<()> {
             Handled::Reply(bytes) => bytes,
             Handled::Later(later) => handler.finish(later, &question).await,
         };
+        handler.metrics.answered(&bytes);
         let mut framed = u16::try_from(bytes.len()).map_err(io::Error::other)?.to_be_bytes().to_vec();
         framed.extend_from_slice(&bytes);
         timeout(IDLE, stream.write_all(&framed)).await??;

@@ -21,4 +21,7 @@ pub mod conntrack;
 pub mod health;
 pub mod metrics;
 pub mod sync;
+pub mod watch;
+
+pub mod app;
 pub mod system;

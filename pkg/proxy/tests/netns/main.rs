@@ -315,3 +315,44 @@ fn a_refused_transaction_is_followed_by_a_full_one() {
     assert!(world.runtime.block_on(world.v4.sync()).unwrap().is_full);
     assert_eq!(world.net.tcp(Client, "10.96.0.1:80"), "Pod2 10.244.2.1");
 }
+
+/// Prints what a large cluster costs: `cargo test -p ferrokube-proxy --test netns -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes half a minute; for measuring"]
+fn the_cost_of_five_thousand_services() {
+    let Some(mut world) = World::new() else { return };
+    let service = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let mut service = Service::new(ServiceName::new("ns", &format!("service-{number}")));
+        service.ports = web(Protocol::Tcp).ports;
+        service.ports[0].node_port = 0;
+        service.cluster_ips = vec![std::net::IpAddr::from([10, 97, high, low])];
+        service
+    };
+    let endpoints = |number: u16, count: u8| {
+        let [high, low] = number.to_be_bytes();
+        let ips = (0..count).map(|last| std::net::IpAddr::from([10, 100 + last, high, low]));
+        let endpoints = ips.map(|ip| Endpoint::ready(ip, PORT)).collect();
+        PortEndpoints::from([(service(number).ports[0].key(), endpoints)])
+    };
+    let set = |world: &mut World, number: u16, count: u8| {
+        world.v4.set(&service(number).name, Some((&service(number), &endpoints(number, count))));
+    };
+    let timed = |world: &mut World, what: &str| {
+        let synced = world.runtime.block_on(world.v4.sync()).unwrap();
+        println!("{what}: {:?}, full: {}", synced.elapsed, synced.is_full);
+    };
+    let nft = Nft::new(world.net.nft());
+    world.runtime.block_on(nft.delete_table(Family::V4)).unwrap();
+    world.v4.forget();
+    let started = Instant::now();
+    (0..5000).for_each(|number| set(&mut world, number, 3));
+    println!("rules of 5000 services: {:?}", started.elapsed());
+    timed(&mut world, "cold start");
+    for round in 0..3 {
+        set(&mut world, 17, 4 + round);
+        timed(&mut world, "one endpoint more");
+    }
+    world.v4.forget();
+    timed(&mut world, "start over an existing table");
+}
