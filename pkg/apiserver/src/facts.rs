@@ -100,6 +100,15 @@ impl Resource {
         columns(self.group, self.kind)
     }
 
+    /// Whether the kind has field labels beyond name and namespace.
+    pub fn has_own_field_labels(&self) -> bool {
+        self.selectable().is_some()
+    }
+
+    fn selectable(&self) -> Option<&'static Selectable> {
+        generated::SELECTABLE.iter().find(|row| row.group == self.group && row.version == self.version && row.kind == self.kind)
+    }
+
     /// A field label as clients write it, as the label of the strategy's kind; `None` if it cannot be selected by.
     pub fn field_label<'a>(&self, label: &'a str) -> Option<&'a str> {
         let found =
@@ -109,7 +118,7 @@ impl Resource {
                 Some((_, to)) => Some(*to),
                 None => row.labels.contains(&label).then_some(label),
             },
-            None => (label == "metadata.name" || (label == "metadata.namespace" && self.namespaced)).then_some(label),
+            None => matches!(label, "metadata.name" | "metadata.namespace").then_some(label),
         }
     }
 }

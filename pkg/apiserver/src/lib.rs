@@ -2,12 +2,28 @@
 //!
 //! Owns the request pipeline, authentication, authorization, admission, the watch cache, encoding and discovery. Knows no built-in resource: those are
 //! declared in `registry` on top of [`rest`]. Upstream: staging/src/k8s.io/apiserver.
+//!
+//! A request enters in [`server`] (the order of its steps is one list there), is served in [`handlers`], reads from [`cache`] and writes through
+//! [`store`].
 
-pub mod admission;
+pub mod server;
+
 pub mod authentication;
 pub mod authorization;
-pub mod facts;
-pub mod objects;
 pub mod request;
+
+pub mod handlers;
+pub mod managed_fields;
 pub mod rest;
+
+pub mod admission;
+
+pub mod cache;
+pub mod kinds;
+pub mod objects;
+pub mod store;
+
+pub mod discovery;
+pub mod facts;
+
 pub mod service_account;

@@ -74,6 +74,17 @@ impl RequestContext {
         }
     }
 
+    /// The same request asking for something else; it has no warnings yet.
+    pub fn with_info(&self, info: RequestInfo) -> Self {
+        Self {
+            dry_run: self.dry_run,
+            field_manager: self.field_manager.clone(),
+            user_agent: self.user_agent.clone(),
+            client_address: self.client_address,
+            ..Self::new(self.user.clone(), Arc::new(info))
+        }
+    }
+
     /// Adds a warning for the client; one already there is not repeated.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();
