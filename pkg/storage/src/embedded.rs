@@ -23,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{Error, KeyRange, KeyValue, Range, RangeResponse, Result, Revision, Stats, Store, Txn, TxnOutcome, WatchStream, Watched};
@@ -190,6 +190,14 @@ impl Shared {
             outcome => outcome,
         };
         outcome.map_err(|fault| fault.into_error(&self.place, attempted))
+    }
+
+    /// The store's numbers, and when the next key is due.
+    fn read_head(&self) -> Result<(schema::Head, Option<u64>)> {
+        self.read("read the store's revision", |txn, _| {
+            let next_due = txn.open_table(schema::DUE)?.first()?.map(|(row, _)| row.value().0);
+            Ok((schema::Head::of(txn)?, next_due))
+        })
     }
 
     fn begin_write(&self) -> std::result::Result<WriteTransaction, Fault> {

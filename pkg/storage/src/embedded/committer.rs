@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Shared;
 use super::apply::Batch;
 use super::fault::Fault;
-use super::schema::{DUE, Head, META, Tables, meta};
+use super::schema::{Head, META, Tables, meta};
 use crate::{Error, Events, Result, Revision, Txn, TxnOutcome};
 
 /// Requests in one commit, and bytes of them. More in one commit would only make those at its front wait longer.
@@ -145,11 +145,7 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Committer> {
-        let (head, next_due) = shared.read("read the store's revision", |txn, _| {
-            let due = txn.open_table(DUE)?;
-            let next_due = due.first()?.map(|(row, _)| row.value().0);
-            Ok((Head::of(txn)?, next_due))
-        })?;
+        let (head, next_due) = shared.read_head()?;
         let compaction = shared.compaction_interval.map(|interval| (Instant::now() + interval, head.revision));
         Ok(Committer { shared, head, next_due, more_due: false, compaction, reopen_at: None })
     }
@@ -306,23 +302,28 @@ impl Committer {
         reopened
     }
 
-    /// Takes up the state of a database that has been opened anew, once that is durable beyond doubt.
+    /// Takes up the state of a database that has been opened anew.
     fn resume(&mut self) -> Result<()> {
-        let resume = || -> std::result::Result<(Head, Option<u64>), Fault> {
-            let txn = self.shared.begin_write()?;
-            let found = {
-                let mut tables = Tables::open(&txn)?;
-                let recoveries = tables.meta.get(meta::RECOVERIES)?.map_or(0, |row| row.value());
-                tables.meta.insert(meta::RECOVERIES, recoveries + 1)?;
-                (Head::read(&tables.meta)?, tables.due.first()?.map(|(row, _)| row.value().0))
-            };
-            txn.commit()?;
-            Ok(found)
-        };
-        let resumed = resume();
-        let (head, next_due) = resumed.map_err(|fault| fault.into_error(&self.shared.place, "resume after a failed commit"))?;
+        let (head, next_due) = self.shared.read_head()?;
+        if head.revision != self.head.revision {
+            // The commit that failed is there, but perhaps not on the disk yet. What is known to have been committed
+            // before needs no confirmation, which a full disk might not have room for.
+            self.confirm().map_err(|fault| fault.into_error(&self.shared.place, "confirm a commit that was thought to have failed"))?;
+        }
         (self.head, self.next_due, self.more_due) = (head, next_due, false);
         self.shared.hub.publish(Vec::new(), head.revision);
+        Ok(())
+    }
+
+    /// Makes whatever is in the database durable, by a commit on top of it.
+    fn confirm(&self) -> std::result::Result<(), Fault> {
+        let txn = self.shared.begin_write()?;
+        {
+            let mut table = txn.open_table(META)?;
+            let recoveries = table.get(meta::RECOVERIES)?.map_or(0, |row| row.value());
+            table.insert(meta::RECOVERIES, recoveries + 1)?;
+        }
+        txn.commit()?;
         Ok(())
     }
 }

@@ -35,6 +35,8 @@ struct State {
     ignores_sync: bool,
     fail_next_sync: bool,
     capacity: Option<usize>,
+    /// Whether the length of a file takes no space, but only what is written.
+    sparse: bool,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +68,13 @@ impl Disk {
     /// The power fails at the operation after the next `operations`.
     pub fn fail_power_after(&self, operations: u64) {
         self.0.state.lock().unwrap().left = Some(operations);
+    }
+
+    /// A disk whose files have holes, as on most file systems: growing succeeds, and only writing finds it full.
+    pub fn with_sparse_files() -> Disk {
+        let disk = Disk::default();
+        disk.0.state.lock().unwrap().sparse = true;
+        disk
     }
 
     pub fn is_powered_off(&self) -> bool {
@@ -196,7 +205,7 @@ impl StorageBackend for Handle {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.change(|state| {
-            if state.capacity.is_some_and(|capacity| len as usize > capacity) {
+            if !state.sparse && state.capacity.is_some_and(|capacity| len as usize > capacity) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             state.current.resize(len as usize, 0);
@@ -228,6 +237,9 @@ impl StorageBackend for Handle {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let offset = offset as usize;
         self.change(|state| {
+            if state.capacity.is_some_and(|capacity| offset + data.len() > capacity) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             let Some(place) = state.current.get_mut(offset..offset + data.len()) else {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             };

@@ -110,11 +110,16 @@ async fn many_writers_share_a_sync() {
 
 #[tokio::test]
 async fn a_full_disk_fails_writers_and_nobody_else() {
-    let disk = Disk::default();
+    for disk in [Disk::default(), Disk::with_sparse_files()] {
+        fill_up(disk).await;
+    }
+}
+
+async fn fill_up(disk: Disk) {
     let store = EmbeddedStore::open_on(Box::new(disk.clone()), Options::default()).unwrap();
     let mut watch = store.watch(KeyRange::all(), store.current_revision().await.unwrap()).await.unwrap();
     put(&store, "/registry/first".into(), "1").await;
-    disk.set_capacity(Some(disk.len() + (1 << 20)));
+    disk.set_capacity(Some(disk.len() + (3 << 20)));
     let value = Bytes::from(vec![7; 100_000]);
     let mut written = 0;
     let key = |number: usize| Bytes::from(format!("/registry/{number:03}"));

@@ -1,6 +1,7 @@
 //! The etcd engine, on servers of our own.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl Etcd {
         }
         let folder = tempfile::tempdir().unwrap();
         let (client_port, peer_port) = free_ports();
-        let process = run(&folder, client_port, peer_port);
+        let process = run(&folder, client_port, peer_port, None);
         Some(Etcd { folder, client_port, peer_port, process })
     }
 
@@ -50,15 +51,7 @@ impl Etcd {
     }
 
     async fn connect_with(&self, compaction_interval: Option<Duration>) -> EtcdStore {
-        let config = Config { compaction_interval, ..Config::new(vec![self.url()]) };
-        for _ in 0..1500 {
-            match EtcdStore::connect(config.clone()).await {
-                Ok(store) => return store,
-                Err(error) if error.is_transient() => tokio::time::sleep(Duration::from_millis(20)).await,
-                Err(error) => panic!("{error:?}"),
-            }
-        }
-        panic!("etcd does not come up");
+        connect(Config { compaction_interval, ..Config::new(vec![self.url()]) }).await
     }
 
     fn kill(&mut self) {
@@ -67,8 +60,20 @@ impl Etcd {
     }
 
     fn start_again(&mut self) {
-        self.process = run(&self.folder, self.client_port, self.peer_port);
+        self.process = run(&self.folder, self.client_port, self.peer_port, None);
     }
+}
+
+/// Waits until the server is up.
+async fn connect(config: Config) -> EtcdStore {
+    for _ in 0..1500 {
+        match EtcdStore::connect(config.clone()).await {
+            Ok(store) => return store,
+            Err(error) if error.is_transient() => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    panic!("etcd does not come up");
 }
 
 impl Drop for Etcd {
@@ -78,9 +83,16 @@ impl Drop for Etcd {
     }
 }
 
-fn run(folder: &TempDir, client_port: u16, peer_port: u16) -> Child {
-    let (client, peer) = (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
-    Command::new("etcd")
+/// With `certificates`, a folder of ca.crt, server.crt and server.key, only clients with a certificate get in.
+fn run(folder: &TempDir, client_port: u16, peer_port: u16, certificates: Option<&Path>) -> Child {
+    let scheme = if certificates.is_some() { "https" } else { "http" };
+    let (client, peer) = (format!("{scheme}://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
+    let mut command = Command::new("etcd");
+    if let Some(folder) = certificates {
+        command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(folder.join("ca.crt"));
+        command.arg("--cert-file").arg(folder.join("server.crt")).arg("--key-file").arg(folder.join("server.key"));
+    }
+    command
         .arg("--data-dir")
         .arg(folder.path().join("data"))
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -207,4 +219,63 @@ async fn foreign_keys_stay_out_of_a_watch() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_member_that_is_down_is_passed_over() {
+    let Some(etcd) = Etcd::start() else { return };
+    drop(etcd.connect().await);
+    let (nobody, _) = free_ports();
+    let store = connect(Config::new(vec![format!("http://127.0.0.1:{nobody}"), etcd.url()])).await;
+    for number in 0..20 {
+        put(&store, Bytes::from("/registry/a"), &number.to_string()).await;
+    }
+    let mut watch = store.watch(KeyRange::prefix("/registry/"), storage::Revision(1)).await.unwrap();
+    for _ in 0..20 {
+        assert!(matches!(next(&mut watch).await, Watched::Events(_)));
+    }
+}
+
+/// Writes ca.crt, and server and client certificates with their keys.
+fn make_certificates(folder: &Path) {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "etcd-ca");
+    let ca = params.self_signed(&ca_key).unwrap();
+    std::fs::write(folder.join("ca.crt"), ca.pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, ca_key);
+    for (name, usage) in [("server", rcgen::ExtendedKeyUsagePurpose::ServerAuth), ("client", rcgen::ExtendedKeyUsagePurpose::ClientAuth)] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        // The server calls itself too, as a client.
+        params.extended_key_usages = vec![usage, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        std::fs::write(folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_presented_and_checked() {
+    let Some(mut etcd) = Etcd::start() else { return };
+    etcd.kill();
+    let folder = tempfile::tempdir().unwrap();
+    make_certificates(folder.path());
+    etcd.process = run(&folder, etcd.client_port, etcd.peer_port, Some(folder.path()));
+    let file = |name: &str| Some(folder.path().join(name));
+    let config = Config {
+        ca_file: file("ca.crt"),
+        cert_file: file("client.crt"),
+        key_file: file("client.key"),
+        request_timeout: Duration::from_secs(2),
+        ..Config::new(vec![format!("https://127.0.0.1:{}", etcd.client_port)])
+    };
+    let store = connect(config.clone()).await;
+    put(&store, Bytes::from("/registry/a"), "1").await;
+    let nameless = Config { cert_file: None, key_file: None, ..config.clone() };
+    assert!(EtcdStore::connect(nameless).await.is_err(), "who has no certificate does not get in");
+    let half = Config { key_file: None, ..config };
+    assert!(matches!(EtcdStore::connect(half).await, Err(storage::Error::Config(_))));
 }
