@@ -11,6 +11,7 @@ mod config;
 mod credentials;
 mod error;
 mod exec;
+pub mod kubeconfig;
 
 mod client;
 mod rate_limit;
@@ -33,6 +34,7 @@ pub use config::{Auth, Config, ConfigError, Impersonation, Pem, TlsSettings, def
 pub use dynamic::DynamicApi;
 pub use error::Error;
 pub use exec::{AuthError, ExecCluster, ExecSettings, InteractiveMode};
+pub use kubeconfig::{Kubeconfig, KubeconfigError, Overrides, Resolved};
 pub use params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Propagation, WatchParams, WriteParams};
 pub use rate_limit::RateLimiter;
 pub use request::{Request, Response, ResponseBody};
