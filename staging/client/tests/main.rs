@@ -1,4 +1,5 @@
 //! The client against a server in the same process.
 
+mod discovery;
 mod transport;
 mod typed;
