@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::List;
 use crate::gotext::quote;
 use crate::gvk::{GroupKind, GroupResource};
+use crate::meta::v1::{self as meta, Status};
 use crate::validation::field;
 use crate::value::{Object, Value};
 
@@ -398,6 +400,60 @@ impl StatusError {
     }
 }
 
+impl From<&StatusError> for Status {
+    fn from(error: &StatusError) -> Self {
+        let details = error.details.as_ref().map(|details| {
+            let causes = details.causes.iter().map(|cause| meta::StatusCause {
+                reason: cause.reason.clone(),
+                message: cause.message.clone(),
+                field: cause.field.clone(),
+            });
+            Box::new(meta::StatusDetails {
+                name: details.name.clone(),
+                group: details.group.clone(),
+                kind: details.kind.clone(),
+                uid: details.uid.clone(),
+                causes: if details.causes.is_empty() { List::default() } else { causes.collect::<Vec<_>>().into() },
+                retry_after_seconds: details.retry_after_seconds,
+            })
+        });
+        Status {
+            status: "Failure".into(),
+            message: error.message.clone(),
+            reason: error.reason.clone(),
+            details,
+            code: i32::from(error.code),
+            ..Default::default()
+        }
+    }
+}
+
+impl From<&Status> for StatusError {
+    fn from(status: &Status) -> Self {
+        let details = status.details.as_ref().map(|details| {
+            let causes = details.causes.iter().map(|cause| StatusCause {
+                reason: cause.reason.clone(),
+                message: cause.message.clone(),
+                field: cause.field.clone(),
+            });
+            Box::new(StatusDetails {
+                name: details.name.clone(),
+                group: details.group.clone(),
+                kind: details.kind.clone(),
+                uid: details.uid.clone(),
+                causes: causes.collect(),
+                retry_after_seconds: details.retry_after_seconds,
+            })
+        });
+        StatusError {
+            code: u16::try_from(status.code).unwrap_or_default(),
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+            details,
+        }
+    }
+}
+
 fn insert_text(object: &mut Object, key: &str, text: &str) {
     if !text.is_empty() {
         object.insert(key, text);
@@ -437,7 +493,10 @@ mod tests {
             ),
         ] {
             assert_eq!(error.to_value().to_string(), json);
-            assert_eq!(StatusError::from_value(&error.to_value()), Some(error));
+            assert_eq!(StatusError::from_value(&error.to_value()).as_ref(), Some(&error));
+            let status = Status::from(&error);
+            assert_eq!(String::from_utf8(crate::json::to_vec(&status)).unwrap(), json);
+            assert_eq!(StatusError::from(&status), error);
         }
     }
 }

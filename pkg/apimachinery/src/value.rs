@@ -35,6 +35,11 @@ impl Value {
         Value::Object(Object::new())
     }
 
+    /// The JSON of a typed object as a tree, with `kind` and `apiVersion`.
+    pub fn of_object(object: &dyn crate::Object) -> Self {
+        Value::parse(&object.to_json()).expect("an object is encoded as JSON")
+    }
+
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
     }

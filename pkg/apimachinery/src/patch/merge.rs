@@ -114,6 +114,8 @@ fn overlay(patch: &mut Value, more: Value) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(text: &str) -> Value {
@@ -145,6 +147,23 @@ mod tests {
             let made = create(&parse(original), &parse(modified)).unwrap();
             assert_eq!(made.to_string(), patch);
             assert_eq!(apply(parse(original), made).unwrap(), parse(modified));
+        }
+    }
+
+    fn any_object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), (0..3i64).prop_map(Value::from), Just(Value::from(vec![1i64, 2]))];
+        let object = leaf.prop_recursive(3, 12, 3, |inner| {
+            prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]), inner, 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().collect()))
+        });
+        object.prop_filter("documents are objects", |value| value.as_object().is_some())
+    }
+
+    proptest! {
+        #[test]
+        fn a_patch_made_leads_where_it_was_made_for(original in any_object(), modified in any_object()) {
+            let patch = create(&original, &modified).unwrap();
+            prop_assert_eq!(apply(original, patch).unwrap(), modified);
         }
     }
 

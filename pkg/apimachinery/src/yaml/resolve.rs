@@ -123,7 +123,7 @@ pub(super) fn is_timestamp(text: &str) -> bool {
     zone_fits
         && !fraction.is_empty()
         && fraction.bytes().all(|byte| byte.is_ascii_digit())
-        && parts.next().is_some_and(|hours| in_range(hours, 2, 2, 0..=23))
+        && parts.next().is_some_and(|hours| in_range(hours, 1, 2, 0..=23))
         && parts.next().is_some_and(|minutes| in_range(minutes, 1, 2, 0..=59))
         && parts.next().is_some_and(|seconds| in_range(seconds, 1, 2, 0..=59))
         && parts.next().is_none()

@@ -121,7 +121,9 @@ impl Writer {
 
     fn string(&mut self, text: &str, indent: usize, is_key: bool) {
         let traits = Traits::of(text);
-        let means_more = resolve::plain(text).is_some() || resolve::is_base60(text) || resolve::is_timestamp(text) || text == "<<";
+        // As a key, `<<` would be read as a merge.
+        let merges = is_key && text == "<<";
+        let means_more = merges || resolve::plain(text).is_some() || resolve::is_base60(text) || resolve::is_timestamp(text);
         if text.contains('\n') && !is_key && traits.block_allowed {
             self.literal(text, indent);
         } else if means_more || text.contains('\n') {
@@ -168,12 +170,14 @@ impl Writer {
     }
 
     fn double_quoted(&mut self, text: &str, indent: usize, is_key: bool) {
+        // Behind a byte order mark the library escapes every character.
+        let escape_all = text.starts_with('\u{feff}');
         self.put_char('"');
         let mut characters = text.chars().enumerate().peekable();
         let mut after_space = false;
         while let Some((index, character)) = characters.next() {
             let next = characters.peek().map(|(_, next)| *next);
-            if character == ' ' {
+            if character == ' ' && !escape_all {
                 if !is_key && !after_space && self.column > WIDTH && index > 0 && next.is_some() {
                     self.new_line(indent);
                     if next == Some(' ') {
@@ -183,7 +187,7 @@ impl Writer {
                     self.put_char(' ');
                 }
             } else {
-                match escape(character) {
+                match escape(character, escape_all) {
                     Some(escaped) => self.put(&escaped),
                     None => self.put_char(character),
                 }
@@ -225,12 +229,13 @@ fn float(value: f64) -> String {
     if value.is_nan() { ".nan".into() } else { format!("{}.inf", if value < 0.0 { "-" } else { "+" }) }
 }
 
+/// What goes out unescaped. The library knows no character beyond the basic plane; the line breaks of Unicode would read back as such.
 fn is_printable(character: char) -> bool {
-    matches!(character, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..)
+    matches!(character, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
         && !matches!(character, '\u{2028}' | '\u{2029}')
 }
 
-fn escape(character: char) -> Option<String> {
+fn escape(character: char, always: bool) -> Option<String> {
     let short = match character {
         '\0' => "\\0",
         '\u{7}' => "\\a",
@@ -244,9 +249,10 @@ fn escape(character: char) -> Option<String> {
         '"' => "\\\"",
         '\\' => "\\\\",
         '\u{85}' => "\\N",
+        '\u{a0}' if always => "\\_",
         '\u{2028}' => "\\L",
         '\u{2029}' => "\\P",
-        _ if is_printable(character) => return None,
+        _ if is_printable(character) && !always => return None,
         _ => {
             let code = u32::from(character);
             return Some(match code {
@@ -271,7 +277,8 @@ impl Traits {
         if text.is_empty() {
             return Traits { plain_allowed: true, single_quoted_allowed: true, block_allowed: false };
         }
-        let blank = |character: Option<&char>| matches!(character, None | Some(' ' | '\t' | '\n' | '\r'));
+        let blank =
+            |character: Option<&char>| matches!(character, None | Some(' ' | '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'));
         let characters: Vec<char> = text.chars().collect();
         let mut indicators = text.starts_with("---") || text.starts_with("...");
         let (mut special, mut break_space, mut space_break) = (false, false, false);

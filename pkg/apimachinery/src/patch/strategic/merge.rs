@@ -154,7 +154,10 @@ fn merge_ordered_lists(original: &mut Object, patch: &mut Object, ty: TypeRef<'_
         if let Some(patched) = &patched {
             check_against_order(patched, &order, key)?;
         }
-        let server = here.clone().unwrap_or_default();
+        let server = match (&here, &patched) {
+            (Some(here), Some(patched)) if !key.is_empty() => order_after_deletes(here, patched, key),
+            (here, _) => here.clone().unwrap_or_default(),
+        };
         let merged = match (here, patched) {
             (None, None) => continue,
             (Some(here), None) => here,
@@ -168,6 +171,17 @@ fn merge_ordered_lists(original: &mut Object, patch: &mut Object, ty: TypeRef<'_
         original.insert(list, weave(named, others, &order, &server, key));
     }
     Ok(())
+}
+
+/// The order in which the server knows the items once the patch has deleted some: what the patch adds takes the places that
+/// became free at the end, one for one.
+fn order_after_deletes(here: &[Value], patched: &[Value], key: &str) -> Vec<Value> {
+    let deletes = |item: &Value| item.get(PATCH).and_then(Value::as_str) == Some(DELETE);
+    let deleted = |item: &&Value| patched.iter().any(|other| deletes(other) && same_item(other, item, key));
+    let kept = here.iter().filter(|item| !deleted(item));
+    let added = patched.iter().filter(|item| item.get(PATCH).is_none() && position(here, item, key).is_none());
+    let free = here.iter().filter(deleted).count();
+    kept.chain(added.take(free)).cloned().collect()
 }
 
 fn merge_lists(

@@ -46,10 +46,13 @@ pub(super) fn weave(mut named: Vec<Value>, mut others: Vec<Value>, wanted: &[Val
     }
 }
 
-/// A patched list must follow the order that the patch itself asks for.
+/// A patched list must follow the order that the patch itself asks for; an item without a key counts as any.
 pub(super) fn check_against_order(patch: &[Value], order: &[Value], key: &str) -> Result<(), PatchError> {
     let mut places = order.iter();
-    let ordered = patch.iter().filter(|item| item.get(super::PATCH).is_none()).all(|item| places.any(|place| same_item(place, item, key)));
+    let ordered = patch
+        .iter()
+        .filter(|item| item.get(super::PATCH).and_then(Value::as_str) != Some(super::DELETE))
+        .all(|item| places.any(|place| same_item(place, item, key) || !key.is_empty() && item.get(key).is_none()));
     if ordered {
         return Ok(());
     }

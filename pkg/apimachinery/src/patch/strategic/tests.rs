@@ -80,6 +80,11 @@ fn applies() {
             r#"{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}]}"#,
             r#"{"containers":[{"name":"x"},{"name":"b"},{"name":"a"}]}"#,
         ),
+        (
+            r#"{"containers":[{"name":"d"},{"name":"b"}]}"#,
+            r#"{"containers":[{"name":"c"},{"name":"d","$patch":"delete"}],"$setElementOrder/containers":[{"name":"a"},{"name":"c"}]}"#,
+            r#"{"containers":[{"name":"b"},{"name":"c"}]}"#,
+        ),
         // Lists of scalars.
         (r#"{"finalizers":["a","b"]}"#, r#"{"finalizers":["c","b"]}"#, r#"{"finalizers":["c","a","b"]}"#),
         (r#"{"finalizers":["a","b"]}"#, r#"{"$deleteFromPrimitiveList/finalizers":["a"]}"#, r#"{"finalizers":["b"]}"#),
