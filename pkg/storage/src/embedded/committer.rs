@@ -22,6 +22,9 @@ const BYTES_AT_ONCE: usize = 8 << 20;
 /// How long a store that could not be opened again after a failure is left alone before the next attempt.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long compaction and expiry rest after a failed commit, lest they fail without end, and fail writers with them.
+const REST: Duration = Duration::from_millis(500);
+
 pub(super) enum Work {
     Txn {
         txn: Txn,
@@ -141,13 +144,15 @@ pub(super) struct Committer {
     compaction: Option<(Instant, Revision)>,
     /// When to try again to open the store.
     reopen_at: Option<Instant>,
+    /// After a failed commit, until when nothing is committed that nobody asked for.
+    rest_until: Option<Instant>,
 }
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Committer> {
         let (head, next_due) = shared.read_head()?;
         let compaction = shared.compaction_interval.map(|interval| (Instant::now() + interval, head.revision));
-        Ok(Committer { shared, head, next_due, more_due: false, compaction, reopen_at: None })
+        Ok(Committer { shared, head, next_due, more_due: false, compaction, reopen_at: None, rest_until: None })
     }
 
     /// Serves until the queue is closed and empty.
@@ -164,6 +169,9 @@ impl Committer {
     fn wake_at(&self) -> Option<Instant> {
         if self.reopen_at.is_some() {
             return self.reopen_at;
+        }
+        if self.rest_until.is_some() {
+            return self.rest_until;
         }
         if self.more_due || self.head.reclaimed < self.head.compacted {
             return Some(Instant::now());
@@ -201,13 +209,17 @@ impl Committer {
 
     /// Applies the requests to a new transaction, after expiry and compaction, which take part in every commit.
     fn prepare(&mut self, requests: &[Request]) -> std::result::Result<(WriteTransaction, Prepared), Fault> {
+        let resting = self.rest_until.is_some_and(|until| Instant::now() < until);
+        if !resting {
+            self.rest_until = None;
+        }
         let txn = self.shared.begin_write()?;
         let prepared = {
             let mut tables = Tables::open(&txn)?;
             let now_ms = self.shared.clock.now_ms();
             let mut batch = Batch { tables: &mut tables, head: self.head, made: Vec::new(), now_ms };
             let more_due = match self.next_due {
-                Some(due) if due <= now_ms => batch.expire()?,
+                Some(due) if due <= now_ms && !resting => batch.expire()?,
                 _ => false,
             };
             let mut answers = Vec::with_capacity(requests.len());
@@ -232,10 +244,13 @@ impl Committer {
             }
             if let Some((at, revision)) = self.compaction
                 && Instant::now() >= at
+                && !resting
             {
                 batch.compact(revision)?;
             }
-            batch.reclaim()?;
+            if !resting {
+                batch.reclaim()?;
+            }
             let (head, made, next_due) = (batch.head, std::mem::take(&mut batch.made), batch.next_due()?);
             let changed = head != self.head || !made.is_empty() || next_due != self.next_due;
             if changed {
@@ -251,7 +266,8 @@ impl Committer {
         self.head = prepared.head;
         self.next_due = prepared.next_due;
         self.more_due = prepared.more_due;
-        if let (Some(interval), Some((at, _))) = (self.shared.compaction_interval, self.compaction)
+        if let (Some(interval), Some((at, up_to))) = (self.shared.compaction_interval, self.compaction)
+            && self.head.compacted >= up_to
             && Instant::now() >= at
         {
             self.compaction = Some((Instant::now() + interval, self.head.revision));
@@ -276,6 +292,7 @@ impl Committer {
     fn recover(&mut self, fault: Fault, requests: Vec<Request>, prepared: Option<Prepared>) {
         let error = fault.into_error(&self.shared.place, "commit to the store");
         tracing::error!(err = %error, source = ?std::error::Error::source(&error), "a commit failed");
+        self.rest_until = Some(Instant::now() + REST);
         let hoped_for = prepared.as_ref().filter(|prepared| !prepared.made.is_empty()).map(|p| p.head.revision);
         if let Err(reopening) = self.reopen() {
             tracing::error!(err = %reopening, "the store could not be opened again after a failed commit");

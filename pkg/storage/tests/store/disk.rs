@@ -35,6 +35,8 @@ struct State {
     ignores_sync: bool,
     fail_next_sync: bool,
     capacity: Option<usize>,
+    /// How often it was opened.
+    opened: u64,
     /// Whether the length of a file takes no space, but only what is written.
     sparse: bool,
 }
@@ -126,6 +128,10 @@ impl Disk {
         self.0.state.lock().unwrap().capacity = bytes;
     }
 
+    pub fn opened(&self) -> u64 {
+        self.0.state.lock().unwrap().opened
+    }
+
     pub fn len(&self) -> usize {
         self.0.state.lock().unwrap().current.len()
     }
@@ -147,7 +153,8 @@ impl Disk {
 
 impl Medium for Disk {
     fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let state = self.0.state.lock().unwrap();
+        let mut state = self.0.state.lock().unwrap();
+        state.opened += 1;
         if state.powered_off {
             return Err(io::Error::other("the power is off"));
         }

@@ -147,6 +147,32 @@ async fn fill_up(disk: Disk) {
     }
 }
 
+/// Compaction that finds no room must wait for some, not try without end.
+#[tokio::test]
+async fn a_full_disk_lets_compaction_rest() {
+    let disk = Disk::default();
+    let store = EmbeddedStore::open_on(Box::new(disk.clone()), Options::default()).unwrap();
+    let value = Bytes::from(vec![7; 1000]);
+    for _ in 0..1500 {
+        store.put("/registry/a".into(), Expect::Any, value.clone(), None).await.unwrap();
+    }
+    let opened = disk.opened();
+    disk.set_capacity(Some(0));
+    let compacted = store.compact(store.current_revision().await.unwrap()).await;
+    let settled = async {
+        while store.put("/registry/b".into(), Expect::Any, value.clone(), None).await.is_err() {
+            if disk.opened() > opened + 3 {
+                disk.set_capacity(None);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), settled).await.expect("it goes on with space");
+    assert!(compacted.is_err());
+    assert!(disk.opened() < opened + 10, "the store was opened {} times", disk.opened() - opened);
+    assert_eq!(store.get("/registry/a".into()).await.unwrap().unwrap().value, value);
+}
+
 #[tokio::test]
 async fn a_failed_sync_is_settled_by_looking() {
     let disk = Disk::default();
