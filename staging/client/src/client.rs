@@ -8,7 +8,7 @@ use std::time::Duration;
 use apimachinery::StatusError;
 use apimachinery::gvk::GroupResource;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderValue, RETRY_AFTER, UPGRADE, USER_AGENT, WARNING};
 use http::{Method, StatusCode, Uri};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigError};
 use crate::credentials::Credentials;
 use crate::encoding::status_error;
 use crate::error::Error;
+use crate::metrics::ClientMetrics;
 use crate::rate_limit::RateLimiter;
 use crate::request::{Request, Response, ResponseBody, Timeout};
 use crate::transport::{Connector, Pool, RequestBody, TlsSource};
@@ -37,13 +38,16 @@ pub struct Client {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     pool: Arc<Pool>,
     credentials: Arc<Credentials>,
     limiter: Arc<RateLimiter>,
+    metrics: Arc<ClientMetrics>,
     user_agent: HeaderValue,
     timeout: Option<Duration>,
     protobuf: bool,
+    on_warning: Arc<dyn Fn(&str) + Send + Sync>,
     server: String,
 }
 
@@ -71,45 +75,43 @@ impl Client {
                 pool: Arc::new(Pool::new(connector)),
                 credentials: Arc::new(credentials),
                 limiter: Arc::new(RateLimiter::new(config.qps, config.burst)),
-                user_agent: HeaderValue::from_str(&config.user_agent).map_err(|_| ConfigError::Header { what: "user agent" })?,
+                metrics: Arc::new(ClientMetrics::new(&server)),
+                user_agent: user_agent(&config.user_agent)?,
                 timeout: config.timeout,
                 protobuf: config.protobuf,
+                on_warning: Arc::new(|text| tracing::warn!(text, "warning from the API server")),
                 server,
             }),
         })
     }
 
+    /// A handle that differs in some settings and shares the connections.
+    fn with(&self, change: impl FnOnce(&mut Inner)) -> Client {
+        let mut inner = (*self.inner).clone();
+        change(&mut inner);
+        Client { inner: Arc::new(inner) }
+    }
+
     /// The same server and connections under another name and with its own rate limit: what upstream makes one client per
     /// controller for.
-    pub fn with_user_agent(&self, user_agent: &str, qps: f32, burst: u32) -> Result<Client, ConfigError> {
-        let inner = &*self.inner;
-        Ok(Client {
-            inner: Arc::new(Inner {
-                pool: inner.pool.clone(),
-                credentials: inner.credentials.clone(),
-                limiter: Arc::new(RateLimiter::new(qps, burst)),
-                user_agent: HeaderValue::from_str(user_agent).map_err(|_| ConfigError::Header { what: "user agent" })?,
-                timeout: inner.timeout,
-                protobuf: inner.protobuf,
-                server: inner.server.clone(),
-            }),
-        })
+    pub fn with_user_agent(&self, name: &str, qps: f32, burst: u32) -> Result<Client, ConfigError> {
+        let name = user_agent(name)?;
+        Ok(self.with(|inner| (inner.user_agent, inner.limiter) = (name, Arc::new(RateLimiter::new(qps, burst)))))
     }
 
     /// The same connections with another limit on how long a request may take.
     pub fn with_timeout(&self, timeout: Option<Duration>) -> Client {
-        let inner = &*self.inner;
-        Client {
-            inner: Arc::new(Inner {
-                pool: inner.pool.clone(),
-                credentials: inner.credentials.clone(),
-                limiter: inner.limiter.clone(),
-                user_agent: inner.user_agent.clone(),
-                timeout,
-                protobuf: inner.protobuf,
-                server: inner.server.clone(),
-            }),
-        }
+        self.with(|inner| inner.timeout = timeout)
+    }
+
+    /// Objects as JSON or protobuf from here on.
+    pub fn with_protobuf(&self, protobuf: bool) -> Client {
+        self.with(|inner| inner.protobuf = protobuf)
+    }
+
+    /// Tells `show` of each warning the server sends along, instead of the log. kubectl prints them.
+    pub fn with_warnings(&self, show: impl Fn(&str) + Send + Sync + 'static) -> Client {
+        self.with(|inner| inner.on_warning = Arc::new(show))
     }
 
     /// Whether typed requests go out as protobuf.
@@ -166,6 +168,7 @@ impl Client {
         let mut attempt = 0;
         loop {
             let waited = self.inner.limiter.acquire().await;
+            self.inner.metrics.throttled(&request.method, waited);
             if waited > LONG_THROTTLE {
                 tracing::info!(
                     elapsed_ms = waited.as_millis() as u64,
@@ -175,21 +178,24 @@ impl Client {
             }
             let body = stream.take().map_or_else(|| RequestBody::from(request.body.clone()), |stream| stream.0.into_inner());
             let may_retry = repeatable && attempt < MAX_RETRIES;
-            let pause = match self.send_once(&request, body, deadline).await {
+            let (pause, code) = match self.send_once(&request, body, deadline).await {
                 Ok(response) => {
                     if response.status == StatusCode::UNAUTHORIZED {
                         self.inner.credentials.refused().await;
                     }
                     match retry_after_header(&response.headers) {
-                        Some(pause) if may_retry && asks_again(response.status) => pause,
+                        Some(pause) if may_retry && asks_again(response.status) => (pause, response.status.as_str().to_string()),
                         _ => return Ok(response),
                     }
                 }
                 // The answer to a GET may be asked for twice; what a write did is for the caller to find out.
-                Err(Error::Http(err)) if may_retry && request.method == Method::GET && was_cut(&err) => LOST_CONNECTION_PAUSE,
+                Err(Error::Http(err)) if may_retry && request.method == Method::GET && was_cut(&err) => {
+                    (LOST_CONNECTION_PAUSE, "<error>".to_string())
+                }
                 Err(err) => return Err(err),
             };
             attempt += 1;
+            self.inner.metrics.retried(&request.method, &code);
             tracing::debug!(path = request.path, attempt, elapsed_ms = pause.as_millis() as u64, "sending request again");
             tokio::time::sleep(pause).await;
         }
@@ -198,12 +204,23 @@ impl Client {
     /// One exchange. A connection that turns out to be closed before it took the request is replaced without a word.
     async fn send_once(&self, request: &Request, body: RequestBody, deadline: Option<(Instant, Duration)>) -> Result<Response, Error> {
         let mut message = self.message(request, body).await?;
+        let started = Instant::now();
         loop {
-            let mut lease = self.inner.pool.lease().await?;
+            let mut lease = match self.inner.pool.lease().await {
+                Ok(lease) => lease,
+                Err(err) => {
+                    self.inner.metrics.answered(&request.method, "<error>", started.elapsed());
+                    return Err(err);
+                }
+            };
             self.address(&mut message, lease.is_http2())?;
             match lease.send(message).await {
                 Ok(response) => {
                     let (parts, incoming) = response.into_parts();
+                    self.inner.metrics.answered(&request.method, parts.status.as_str(), started.elapsed());
+                    for warning in parts.headers.get_all(WARNING).iter().filter_map(|value| warning_text(value.to_str().ok()?)) {
+                        (self.inner.on_warning)(&warning);
+                    }
                     return Ok(Response {
                         status: parts.status,
                         headers: parts.headers,
@@ -213,7 +230,10 @@ impl Client {
                 Err(failed) => match failed.request {
                     // Only a connection that had worked before may have gone stale; a new one that fails tells of a real fault.
                     Some(unsent) if lease.used => message = unsent,
-                    _ => return Err(Error::Http(failed.error)),
+                    _ => {
+                        self.inner.metrics.answered(&request.method, "<error>", started.elapsed());
+                        return Err(Error::Http(failed.error));
+                    }
                 },
             }
         }
@@ -294,6 +314,24 @@ impl Client {
     }
 }
 
+fn user_agent(name: &str) -> Result<HeaderValue, ConfigError> {
+    HeaderValue::from_str(name).map_err(|_| ConfigError::Header { what: "user agent" })
+}
+
+/// The text of a `Warning` header (`299 - "text"`). Other codes are not for users.
+fn warning_text(header: &str) -> Option<String> {
+    let quoted = header.strip_prefix("299 ")?.split_once(' ')?.1.trim_start().strip_prefix('"')?;
+    let mut text = String::new();
+    let mut chars = quoted.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some(text),
+            '\\' => text.push(chars.next()?),
+            c => text.push(c),
+        }
+    }
+}
+
 /// Whether the connection broke, as opposed to the other side saying in TLS or HTTP what it did not like.
 fn was_cut(error: &hyper::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
@@ -353,5 +391,17 @@ async fn refusal(response: Response, method: &Method, about: &About) -> Error {
             let text = if text.trim().is_empty() { "unknown" } else { text.trim() };
             StatusError::generic(code, method.as_str(), &about.resource, &about.name, text, seconds, true).into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::warning_text;
+
+    #[test]
+    fn warnings_are_read_as_rfc_7234_quotes_them() {
+        assert_eq!(warning_text(r#"299 - "a \"b\" c\\d""#).as_deref(), Some(r#"a "b" c\d"#));
+        assert_eq!(warning_text(r#"199 - "a""#), None);
+        assert_eq!(warning_text(r#"299 - "a"#), None);
     }
 }

@@ -14,6 +14,7 @@ mod exec;
 pub mod kubeconfig;
 
 mod client;
+mod metrics;
 mod rate_limit;
 mod request;
 mod transport;

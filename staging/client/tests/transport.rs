@@ -290,3 +290,47 @@ async fn a_connection_cut_during_a_get_is_replaced() {
     assert_eq!(get(&client, "/").await.unwrap(), "ok");
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test]
+async fn warnings_reach_whoever_shows_them() {
+    let server = Server::start(|_| Answer::ok("{}").with_header("warning", "299 - \"v1 is old\"")).await;
+    let shown = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = shown.clone();
+    let client = Client::new(&server.config()).unwrap().with_warnings(move |text| sink.lock().unwrap().push(text.to_string()));
+    get(&client, "/").await.unwrap();
+    assert_eq!(*shown.lock().unwrap(), ["v1 is old"]);
+}
+
+#[tokio::test]
+async fn an_upgrade_leaves_http_and_a_refusal_does_not() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 4096];
+            let count = tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await.unwrap();
+            let head = String::from_utf8_lossy(&buffer[..count]).to_lowercase();
+            let answer = match head.contains("/no ") {
+                true => {
+                    "HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\n{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"no\",\"reason\":\"Forbidden\",\"code\":403}"
+                }
+                false => {
+                    assert!(head.contains("connection: upgrade") && head.contains("upgrade: spdy/3.1"), "{head}");
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: spdy/3.1\r\nx-thing: 1\r\n\r\nhello"
+                }
+            };
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
+            // Dropping the stream ends the body.
+        }
+    });
+    let client = Client::new(&Config::new(url)).unwrap();
+    let request = || Request::new(http::Method::POST, "/yes");
+    let mut upgraded = client.upgrade(request(), "SPDY/3.1").await.unwrap();
+    assert_eq!(upgraded.headers["x-thing"], "1");
+    let mut text = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut upgraded.io, &mut text).await.unwrap();
+    assert_eq!(text, "hello");
+    let refused = client.upgrade(Request::new(http::Method::POST, "/no"), "SPDY/3.1").await.err().unwrap();
+    assert!(refused.is_forbidden(), "{refused:?}");
+}

@@ -20,10 +20,10 @@ const NAME: &[&str] = &["name"];
 impl QueueMetrics {
     pub(super) fn new(name: &str) -> QueueMetrics {
         let registry = process();
-        let bounds = exponential_buckets(10e-9, 10.0, 12);
-        let gauge = |metric: &str, help: &str| registry.gauge(metric, help, Stability::Alpha, NAME).with(&[name]);
-        let counter = |metric: &str, help: &str| registry.counter(metric, help, Stability::Alpha, NAME).with(&[name]);
-        let histogram = |metric: &str, help: &str| registry.histogram(metric, help, Stability::Alpha, NAME, &bounds).with(&[name]);
+        let bounds = exponential_buckets(1e-8, 10.0, 10);
+        let gauge = |metric: &str, help: &str| registry.gauge(metric, help, Stability::Beta, NAME).with(&[name]);
+        let counter = |metric: &str, help: &str| registry.counter(metric, help, Stability::Beta, NAME).with(&[name]);
+        let histogram = |metric: &str, help: &str| registry.histogram(metric, help, Stability::Beta, NAME, &bounds).with(&[name]);
         QueueMetrics {
             depth: gauge("workqueue_depth", "Items waiting in the queue."),
             adds: counter("workqueue_adds_total", "Items added to the queue."),
