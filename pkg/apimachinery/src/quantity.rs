@@ -143,10 +143,10 @@ impl Quantity {
             if exponent == scale {
                 return coefficient;
             }
-            if let Some(factor) = exponent.checked_sub(scale).and_then(|up| pow10(up)) {
+            if let Some(factor) = exponent.checked_sub(scale).and_then(pow10) {
                 return saturate(i128::from(coefficient) * factor);
             }
-            if let Some(divisor) = scale.checked_sub(exponent).and_then(|down| pow10(down)) {
+            if let Some(divisor) = scale.checked_sub(exponent).and_then(pow10) {
                 return saturate(divide_away_from_zero(i128::from(coefficient), divisor));
             }
         }
@@ -174,6 +174,7 @@ impl Quantity {
     }
 
     /// Compares values, whatever the formats.
+    #[expect(clippy::should_implement_trait, reason = "equality looks at the format too, so this cannot be the order of the type")]
     pub fn cmp(&self, other: &Quantity) -> Ordering {
         if let (Repr::Small { coefficient: a, exponent: ea }, Repr::Small { coefficient: b, exponent: eb }) = (&self.repr, &other.repr) {
             if ea == eb {

@@ -172,7 +172,7 @@ fn lists(old: &[Value], new: &[Value], ty: TypeRef<'_>, identity: ListIdentity<'
         let old_items = old_keyed[left_start..left_start + left_count].iter().map(|(_, index)| &old[*index]);
         let new_items = new_keyed[right_start..right_start + right_count].iter().map(|(_, index)| &new[*index]);
         let found = if left_count <= 1 && right_count <= 1 {
-            difference(old_items.last(), new_items.last(), item_type)
+            difference({ old_items }.next(), { new_items }.next(), item_type)
         } else {
             // Items that cannot be told apart count as one.
             let mut found = Difference::default();

@@ -100,15 +100,33 @@ impl FieldManager<'_> {
     /// `live` is the stored object, or, for a create, the empty object of the type as it is encoded. An object whose record is empty is
     /// not tracked until somebody applies to it.
     pub fn update(&self, live: &Value, new: &mut Value, manager: &str) {
-        let managed = self.record_of_request(live, new);
-        new.remove_at(&["metadata", "managedFields"]);
-        let exists = live.str_at(&["metadata", "uid"]).is_some_and(|uid| !uid.is_empty());
-        if managed.entries.is_empty() && exists {
+        let difference = self.difference(live, new);
+        let own = new.remove_at(&["metadata", "managedFields"]).filter(|own| !own.is_null() && self.subresource.is_empty());
+        let stored = live.at(&["metadata", "managedFields"]);
+        if difference.is_same() && own.as_ref().is_none_or(|own| Some(own) == stored) {
+            // Nothing to note: most updates that change only what nobody owns end here, without a look into the record.
+            if let Some(stored) = stored {
+                new.set_at(&["metadata", "managedFields"], stored.clone());
+            }
             return;
         }
-        let mut managed = self.track(live, new, managed, manager);
-        managed.cap_updates();
-        self.store(new, &managed);
+        let record = record_of_request(own.as_ref(), stored);
+        let exists = live.str_at(&["metadata", "uid"]).is_some_and(|uid| !uid.is_empty());
+        if record.entries.is_empty() && exists {
+            return;
+        }
+        let mut record = self.note(live, new, &difference, record, manager);
+        record.cap_updates();
+        self.store(new, &record);
+    }
+
+    /// The record after an update by `manager`, from the record before: what [`FieldManager::update`] does for those who keep the
+    /// record elsewhere than in the value.
+    pub fn updated(&self, live: &Value, new: &Value, record: Managed, manager: &str) -> Managed {
+        let difference = self.difference(live, new);
+        let mut record = self.note(live, new, &difference, record, manager);
+        record.cap_updates();
+        record
     }
 
     /// Merges a configuration into `live`, as `manager`. Gives back the object with its record; if the configuration changes nothing,
@@ -147,7 +165,7 @@ impl FieldManager<'_> {
         let mut live = live.clone();
         live.remove_at(&["metadata", "managedFields"]);
         if managed.entries.is_empty() {
-            managed = self.track(&Value::object(), &live, managed, BEFORE_FIRST_APPLY);
+            managed = self.updated(&Value::object(), &live, managed, BEFORE_FIRST_APPLY);
         }
         let owned = field_set(config, self.ty).difference(stripped()).recursive_difference(self.reset_fields);
         let me = ManagedEntry {
@@ -189,35 +207,15 @@ impl FieldManager<'_> {
         Ok(object)
     }
 
-    /// The record a request starts from: its own if it has one, else that of the stored object.
-    fn record_of_request(&self, live: &Value, new: &Value) -> Managed {
-        let own = new.at(&["metadata", "managedFields"]).filter(|_| self.subresource.is_empty());
-        match own {
-            Some(Value::Array(entries)) if entries.is_empty() => Managed::default(),
-            Some(Value::Array(entries)) if matches!(&entries[..], [Value::Object(entry)] if entry.is_empty()) => Managed::default(),
-            Some(fields) => match Managed::from_value(fields) {
-                Some(managed) if !managed.entries.is_empty() => managed,
-                _ => record(live).unwrap_or_default(),
-            },
-            None => record(live).unwrap_or_default(),
-        }
+    fn difference(&self, live: &Value, new: &Value) -> Comparison {
+        compare(live, new, self.ty).without(the_record()).without(self.reset_fields)
     }
 
-    fn track(&self, live: &Value, new: &Value, mut managed: Managed, manager: &str) -> Managed {
-        let bare;
-        let live = if live.at(&["metadata", "managedFields"]).is_some() {
-            let mut without = live.clone();
-            without.remove_at(&["metadata", "managedFields"]);
-            bare = without;
-            &bare
-        } else {
-            live
-        };
-        let difference = compare(live, new, self.ty).without(self.reset_fields);
+    fn note(&self, live: &Value, new: &Value, difference: &Comparison, mut managed: Managed, manager: &str) -> Managed {
         if difference.is_same() {
             return managed;
         }
-        self.take_from_others(live, new, &difference, &mut managed);
+        self.take_from_others(live, new, difference, &mut managed);
         let fields = difference.modified.union(&difference.added).difference(stripped());
         if !fields.is_empty() {
             managed.add(ManagedEntry {
@@ -296,6 +294,24 @@ impl FieldManager<'_> {
 
 fn record(object: &Value) -> Option<Managed> {
     Managed::from_value(object.at(&["metadata", "managedFields"])?)
+}
+
+/// The record a request starts from: its own if it has one that can be read, else that of the stored object. A client clears the
+/// record by sending an empty list, or a list of one empty entry.
+fn record_of_request(own: Option<&Value>, stored: Option<&Value>) -> Managed {
+    match own {
+        Some(Value::Array(entries)) if entries.is_empty() => return Managed::default(),
+        Some(Value::Array(entries)) if matches!(&entries[..], [Value::Object(entry)] if entry.is_empty()) => return Managed::default(),
+        _ => {}
+    }
+    let own = own.and_then(Managed::from_value).filter(|own| !own.entries.is_empty());
+    own.or_else(|| stored.and_then(Managed::from_value)).unwrap_or_default()
+}
+
+/// Where the record is; it is nobody's field.
+fn the_record() -> &'static FieldSet {
+    static RECORD: std::sync::OnceLock<FieldSet> = std::sync::OnceLock::new();
+    RECORD.get_or_init(|| FieldSet::of_fields(&[&["metadata", "managedFields"]]))
 }
 
 /// The object in messages: `namespace/name; apps/v1, Kind=Deployment`.

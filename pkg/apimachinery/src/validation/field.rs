@@ -259,11 +259,11 @@ impl Error {
     pub fn body(&self) -> String {
         let mut body = String::from(self.kind.text());
         let shows_value = !matches!(self.kind, ErrorType::Required | ErrorType::Forbidden | ErrorType::TooLong | ErrorType::Internal);
-        for part in [self.value.0.as_deref().filter(|_| shows_value), Some(self.detail.as_str()).filter(|detail| !detail.is_empty())] {
-            if let Some(part) = part {
-                body.push_str(": ");
-                body.push_str(part);
-            }
+        let value = self.value.0.as_deref().filter(|_| shows_value);
+        let detail = Some(self.detail.as_str()).filter(|detail| !detail.is_empty());
+        for part in value.into_iter().chain(detail) {
+            body.push_str(": ");
+            body.push_str(part);
         }
         body
     }
@@ -324,7 +324,7 @@ mod tests {
             assert_eq!(error.to_string(), text);
         }
         let one = Error::required(&spec, "");
-        assert_eq!(aggregate(&[one.clone()]), "spec: Required value");
+        assert_eq!(aggregate(std::slice::from_ref(&one)), "spec: Required value");
         assert_eq!(aggregate(&[one.clone(), one.clone(), Error::forbidden(&spec, "")]), "[spec: Required value, spec: Forbidden]");
     }
 }
