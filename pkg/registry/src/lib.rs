@@ -2,12 +2,22 @@
 //!
 //! Start at [`core::resources`]; [`Config`] is what resources need to know besides their objects. [`validation`] has what groups share.
 
+pub mod apps;
+pub mod authentication;
+pub mod authorization;
+pub mod batch;
 pub mod config;
 pub mod coordination;
 pub mod core;
 pub mod defaults;
+pub mod discovery;
+pub mod node;
+pub mod policy;
 pub mod printers;
+pub mod rbac;
+pub mod scheduling;
 pub mod validation;
+pub mod workloads;
 
 #[cfg(test)]
 mod replay;

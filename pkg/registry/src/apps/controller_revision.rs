@@ -34,10 +34,12 @@ impl Strategy for ControllerRevisionStrategy {
         let mut errors = object_meta_update(&new.metadata, &old.metadata, &Path::new("metadata"));
         errors.extend(revision(new));
         // Compared as values: white space and the order of keys are nobody's intention.
-        let value = |object: &ControllerRevision| Value::parse(object.data.as_bytes()).map(|mut value| {
-            value.sort_keys();
-            value
-        });
+        let value = |object: &ControllerRevision| {
+            Value::parse(object.data.as_bytes()).map(|mut value| {
+                value.sort_keys();
+                value
+            })
+        };
         if value(new) != value(old) {
             let shown = BadValue::json(String::from_utf8_lossy(new.data.as_bytes()));
             errors.push(Error::invalid(&Path::new("data"), shown, "field is immutable"));

@@ -9,8 +9,8 @@ use apiserver::rest::{ResourceDef, Strategy};
 
 use super::validation::{at_most_all, count_or_percent, is_zero, selector_and_template, shown};
 use crate::printers::{age, labels_text};
-use crate::workloads::{containers_and_images, label_selector_text};
 use crate::validation::{go_value, immutable, non_negative, object_meta, object_meta_update};
+use crate::workloads::{containers_and_images, label_selector_text};
 
 /// The resource with its subresources.
 pub fn resource() -> ResourceDef {

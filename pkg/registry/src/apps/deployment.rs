@@ -10,8 +10,8 @@ use apiserver::rest::{ResourceDef, ScaleAccess, Strategy};
 
 use super::validation::{at_most_all, count_or_percent, is_zero, selector_and_template, shown};
 use crate::printers::age;
-use crate::workloads::{containers_and_images, label_selector_text, selector_text};
 use crate::validation::{go_value, immutable, non_negative, object_meta, object_meta_update};
+use crate::workloads::{containers_and_images, label_selector_text, selector_text};
 
 /// The resource with its subresources.
 pub fn resource() -> ResourceDef {
@@ -174,13 +174,21 @@ impl Strategy for StatusStrategy {
             }
         }
         const MORE: &str = "cannot be greater than status.replicas";
-        for (name, value) in [("updatedReplicas", status.updated_replicas), ("readyReplicas", status.ready_replicas), ("availableReplicas", status.available_replicas)] {
+        for (name, value) in [
+            ("updatedReplicas", status.updated_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("availableReplicas", status.available_replicas),
+        ] {
             if value > status.replicas {
                 errors.push(Error::invalid(&path.child(name), value, MORE));
             }
         }
         if status.available_replicas > status.ready_replicas {
-            errors.push(Error::invalid(&path.child("availableReplicas"), status.available_replicas, "cannot be greater than readyReplicas"));
+            errors.push(Error::invalid(
+                &path.child("availableReplicas"),
+                status.available_replicas,
+                "cannot be greater than readyReplicas",
+            ));
         }
         errors
     }

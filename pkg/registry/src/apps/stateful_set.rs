@@ -10,8 +10,8 @@ use apiserver::rest::{ResourceDef, ScaleAccess, Strategy};
 
 use super::validation::{at_most_all, count_or_percent, selector_and_template};
 use crate::printers::age;
-use crate::workloads::{containers_and_images, selector_text};
 use crate::validation::{non_negative, object_meta, object_meta_update};
+use crate::workloads::{containers_and_images, selector_text};
 
 /// The resource with its subresources.
 pub fn resource() -> ResourceDef {
@@ -57,7 +57,9 @@ fn spec(set: &StatefulSet) -> ErrorList {
     }
     if !spec.service_name.is_empty() {
         let at = path.child("serviceName");
-        errors.extend(names::is_dns1123_label(&spec.service_name).into_iter().map(|message| Error::invalid(&at, &spec.service_name, message)));
+        errors.extend(
+            names::is_dns1123_label(&spec.service_name).into_iter().map(|message| Error::invalid(&at, &spec.service_name, message)),
+        );
     }
     errors.extend(selector_and_template("statefulset", spec.selector.as_deref(), &spec.template, &path, &["Always"]));
     if let Some(limit) = spec.revision_history_limit {
@@ -87,7 +89,9 @@ fn update_strategy(set: &StatefulSet, path: &Path<'_>) -> ErrorList {
             }
             errors
         }
-        (other, _) => vec![Error::invalid(path, BadValue::json(format!("{{\"Type\":{other:?}}}")), "must be 'RollingUpdate' or 'OnDelete'")],
+        (other, _) => {
+            vec![Error::invalid(path, BadValue::json(format!("{{\"Type\":{other:?}}}")), "must be 'RollingUpdate' or 'OnDelete'")]
+        }
     }
 }
 
@@ -162,7 +166,8 @@ impl Strategy for StatefulSetStrategy {
 
 /// `maxUnavailable` is behind a gate that is off by default.
 fn drop_disabled(new: &mut StatefulSet, old: Option<&StatefulSet>) {
-    let in_use = |set: &StatefulSet| set.spec.update_strategy.rolling_update.as_ref().is_some_and(|rolling| rolling.max_unavailable.is_some());
+    let in_use =
+        |set: &StatefulSet| set.spec.update_strategy.rolling_update.as_ref().is_some_and(|rolling| rolling.max_unavailable.is_some());
     if old.is_some_and(in_use) {
         return;
     }

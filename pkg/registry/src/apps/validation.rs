@@ -84,7 +84,11 @@ pub fn mismatch(template: &PodTemplateSpec, path: &Path<'_>) -> Error {
         value.insert(key, label.clone());
     }
     let metadata = path.child("metadata");
-    Error::invalid(&metadata.child("labels"), BadValue::json(apimachinery::Value::Object(value).to_string()), "`selector` does not match template `labels`")
+    Error::invalid(
+        &metadata.child("labels"),
+        BadValue::json(apimachinery::Value::Object(value).to_string()),
+        "`selector` does not match template `labels`",
+    )
 }
 
 fn restart_policy(template: &PodTemplateSpec, path: &Path<'_>, allowed: &[&str]) -> ErrorList {

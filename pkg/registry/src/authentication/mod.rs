@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use api::authentication::v1::{SelfSubjectReview, TokenReview, TokenReviewStatus, UserInfo};
+use apimachinery::status::StatusError;
 use apimachinery::wire::StringList;
 use apimachinery::{Map, Object};
-use apimachinery::status::StatusError;
 use apiserver::authentication::{Authenticator, Credentials};
 use apiserver::request::{RequestContext, User};
 use apiserver::rest::{Answer, Creater, ResourceDef};
@@ -15,7 +15,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// The group's resources. `authenticator` is asked about tokens; `audiences` are what the server itself stands for.
 pub fn resources(authenticator: Arc<dyn Authenticator>, audiences: Vec<String>) -> Vec<ResourceDef> {
-    vec![ResourceDef::answered::<TokenReview>(TokenReviews { authenticator, audiences }), ResourceDef::answered::<SelfSubjectReview>(SelfSubjectReviews)]
+    vec![
+        ResourceDef::answered::<TokenReview>(TokenReviews { authenticator, audiences }),
+        ResourceDef::answered::<SelfSubjectReview>(SelfSubjectReviews),
+    ]
 }
 
 /// A user as the API shows it.
@@ -48,7 +51,9 @@ impl Creater for TokenReviews {
 impl TokenReviews {
     async fn status(&self, review: &TokenReview) -> TokenReviewStatus {
         let failed = |error: String| TokenReviewStatus { error, ..TokenReviewStatus::default() };
-        let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", review.spec.token)) else { return failed("invalid bearer token".to_owned()) };
+        let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", review.spec.token)) else {
+            return failed("invalid bearer token".to_owned());
+        };
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value);
         let credentials = Credentials { headers: &headers, path: "", peer: None };
@@ -74,7 +79,8 @@ struct SelfSubjectReviews;
 #[async_trait]
 impl Creater for SelfSubjectReviews {
     async fn create(&self, context: &RequestContext, body: Box<dyn Object>) -> Result<Answer, StatusError> {
-        let mut review = *body.into_any().downcast::<SelfSubjectReview>().map_err(|_| StatusError::bad_request("not a SelfSubjectReview"))?;
+        let mut review =
+            *body.into_any().downcast::<SelfSubjectReview>().map_err(|_| StatusError::bad_request("not a SelfSubjectReview"))?;
         review.status.user_info = user_info(&context.user);
         Ok(Answer::Object(StatusCode::CREATED, Box::new(review)))
     }

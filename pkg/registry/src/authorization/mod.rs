@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use api::authorization::v1::{
-    LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
-    SubjectAccessReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
+    LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview,
+    SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
 use apimachinery::Object;
 use apimachinery::gvk::GroupKind;
@@ -32,7 +32,12 @@ pub fn resources(authorizer: &Arc<dyn Authorizer>) -> Vec<ResourceDef> {
 struct Reviews(Arc<dyn Authorizer>);
 
 impl Reviews {
-    async fn decide(&self, user: &User, resource: Option<&ResourceAttributes>, path: Option<&NonResourceAttributes>) -> SubjectAccessReviewStatus {
+    async fn decide(
+        &self,
+        user: &User,
+        resource: Option<&ResourceAttributes>,
+        path: Option<&NonResourceAttributes>,
+    ) -> SubjectAccessReviewStatus {
         let none = ResourceAttributes::default();
         let on_resource = resource.unwrap_or(&none);
         let selector = |label: bool| {
@@ -69,8 +74,16 @@ impl Reviews {
 /// Either resource or non-resource attributes.
 fn attributes(resource: bool, path: bool, at: &Path<'_>) -> ErrorList {
     match (resource, path) {
-        (true, true) => vec![Error::invalid(&at.child("nonResourceAttributes"), BadValue::OMITTED, "cannot be specified in combination with resourceAttributes")],
-        (false, false) => vec![Error::invalid(&at.child("resourceAttributes"), BadValue::json("null"), "exactly one of nonResourceAttributes or resourceAttributes must be specified")],
+        (true, true) => vec![Error::invalid(
+            &at.child("nonResourceAttributes"),
+            BadValue::OMITTED,
+            "cannot be specified in combination with resourceAttributes",
+        )],
+        (false, false) => vec![Error::invalid(
+            &at.child("resourceAttributes"),
+            BadValue::json("null"),
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )],
         _ => ErrorList::new(),
     }
 }
@@ -103,7 +116,9 @@ impl Creater for Reviews {
         let mut body = body;
         if let Some(review) = body.downcast_mut::<SubjectAccessReview>() {
             check("SubjectAccessReview", subject(&review.spec))?;
-            review.status = self.decide(&user_of(&review.spec), review.spec.resource_attributes.as_deref(), review.spec.non_resource_attributes.as_deref()).await;
+            review.status = self
+                .decide(&user_of(&review.spec), review.spec.resource_attributes.as_deref(), review.spec.non_resource_attributes.as_deref())
+                .await;
         } else if let Some(review) = body.downcast_mut::<LocalSubjectAccessReview>() {
             let mut errors = subject(&review.spec);
             let path = Path::new("spec");
@@ -119,8 +134,13 @@ impl Creater for Reviews {
             review.status = self.decide(&user_of(&review.spec), review.spec.resource_attributes.as_deref(), None).await;
         } else if let Some(review) = body.downcast_mut::<SelfSubjectAccessReview>() {
             let at = Path::new("spec");
-            check("SelfSubjectAccessReview", attributes(review.spec.resource_attributes.is_some(), review.spec.non_resource_attributes.is_some(), &at))?;
-            review.status = self.decide(&context.user, review.spec.resource_attributes.as_deref(), review.spec.non_resource_attributes.as_deref()).await;
+            check(
+                "SelfSubjectAccessReview",
+                attributes(review.spec.resource_attributes.is_some(), review.spec.non_resource_attributes.is_some(), &at),
+            )?;
+            review.status = self
+                .decide(&context.user, review.spec.resource_attributes.as_deref(), review.spec.non_resource_attributes.as_deref())
+                .await;
         } else if let Some(review) = body.downcast_mut::<SelfSubjectRulesReview>() {
             if review.spec.namespace.is_empty() {
                 return Err(StatusError::bad_request("no namespace on request"));
@@ -137,7 +157,11 @@ impl Creater for Reviews {
                         resource_names: rule.resource_names.into(),
                     })
                     .collect(),
-                non_resource_rules: rules.non_resource_rules.into_iter().map(|rule| NonResourceRule { verbs: rule.verbs.into(), non_resource_urls: rule.urls.into() }).collect(),
+                non_resource_rules: rules
+                    .non_resource_rules
+                    .into_iter()
+                    .map(|rule| NonResourceRule { verbs: rule.verbs.into(), non_resource_urls: rule.urls.into() })
+                    .collect(),
                 incomplete: rules.incomplete,
                 evaluation_error: rules.error,
             };

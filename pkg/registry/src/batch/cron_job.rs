@@ -50,7 +50,9 @@ fn spec(cron: &CronJob) -> ErrorList {
         "" => errors.push(Error::required(&at, "")),
         other => errors.push(Error::not_supported(&at, other, &["Allow", "Forbid", "Replace"])),
     }
-    for (name, limit) in [("successfulJobsHistoryLimit", spec.successful_jobs_history_limit), ("failedJobsHistoryLimit", spec.failed_jobs_history_limit)] {
+    for (name, limit) in
+        [("successfulJobsHistoryLimit", spec.successful_jobs_history_limit), ("failedJobsHistoryLimit", spec.failed_jobs_history_limit)]
+    {
         if let Some(limit) = limit {
             errors.extend(non_negative(limit.into(), &path.child(name)));
         }

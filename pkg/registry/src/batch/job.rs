@@ -80,7 +80,11 @@ pub(super) fn spec(spec: &JobSpec, path: &Path<'_>, of_template: bool) -> ErrorL
             }
             const MOST: i32 = 100_000;
             if let Some(parallelism) = spec.parallelism.filter(|value| *value > MOST) {
-                errors.push(Error::invalid(&path.child("parallelism"), parallelism, format!("must be less than or equal to {MOST} when completion mode is {mode}")));
+                errors.push(Error::invalid(
+                    &path.child("parallelism"),
+                    parallelism,
+                    format!("must be less than or equal to {MOST} when completion mode is {mode}"),
+                ));
             }
         }
     }
@@ -161,7 +165,11 @@ fn generated_selector(job: &Job) -> ErrorList {
             Some(_) => {}
         }
     }
-    let selected = job.spec.selector.as_deref().and_then(|selector| selector.match_labels.get(CONTROLLER_UID).or(selector.match_labels.get("controller-uid")));
+    let selected = job
+        .spec
+        .selector
+        .as_deref()
+        .and_then(|selector| selector.match_labels.get(CONTROLLER_UID).or(selector.match_labels.get("controller-uid")));
     if selected != Some(&job.metadata.uid) && job.spec.selector.is_some() {
         let shown = job.spec.selector.as_deref().map_or(BadValue::json("null"), go_value);
         errors.push(Error::invalid(&selector, shown, "`selector` not auto-generated"));
@@ -203,7 +211,12 @@ impl Strategy for JobStrategy {
         // An indexed job may be made larger or smaller if its parallelism follows.
         let elastic = new.spec.completion_mode.as_deref() == Some("Indexed") && new.spec.completions == new.spec.parallelism;
         if new.spec.completions != old.spec.completions && !elastic {
-            errors.extend(immutable(&new.spec.completions, &old.spec.completions, &path.child("completions"), BadValue::from(new.spec.completions)));
+            errors.extend(immutable(
+                &new.spec.completions,
+                &old.spec.completions,
+                &path.child("completions"),
+                BadValue::from(new.spec.completions),
+            ));
         }
         let shown = new.spec.selector.as_deref().map_or(BadValue::json("null"), go_value);
         errors.extend(immutable(&new.spec.selector, &old.spec.selector, &path.child("selector"), shown));
@@ -222,11 +235,21 @@ impl Strategy for JobStrategy {
             errors.extend(immutable(&same, before, &path.child("template"), go_value(&new.spec.template)));
         }
         let shown = new.spec.completion_mode.clone();
-        errors.extend(immutable(&new.spec.completion_mode, &old.spec.completion_mode, &path.child("completionMode"), BadValue::from(shown)));
+        errors.extend(immutable(
+            &new.spec.completion_mode,
+            &old.spec.completion_mode,
+            &path.child("completionMode"),
+            BadValue::from(shown),
+        ));
         let shown = new.spec.pod_failure_policy.as_deref().map_or(BadValue::json("null"), go_value);
         errors.extend(immutable(&new.spec.pod_failure_policy, &old.spec.pod_failure_policy, &path.child("podFailurePolicy"), shown));
         let shown = BadValue::from(new.spec.backoff_limit_per_index);
-        errors.extend(immutable(&new.spec.backoff_limit_per_index, &old.spec.backoff_limit_per_index, &path.child("backoffLimitPerIndex"), shown));
+        errors.extend(immutable(
+            &new.spec.backoff_limit_per_index,
+            &old.spec.backoff_limit_per_index,
+            &path.child("backoffLimitPerIndex"),
+            shown,
+        ));
         let shown = BadValue::from(new.spec.managed_by.clone());
         errors.extend(immutable(&new.spec.managed_by, &old.spec.managed_by, &path.child("managedBy"), shown));
         let shown = new.spec.success_policy.as_deref().map_or(BadValue::json("null"), go_value);

@@ -23,7 +23,10 @@ pub fn problem(schedule: &str) -> Option<String> {
         ("month", 1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
         ("day of week", 0, 6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
     ];
-    fields.iter().zip(BOUNDS).find_map(|(field, (_, low, high, names))| field.split(',').find_map(|part| range_problem(part, low, high, names)))
+    fields
+        .iter()
+        .zip(BOUNDS)
+        .find_map(|(field, (_, low, high, names))| field.split(',').find_map(|part| range_problem(part, low, high, names)))
 }
 
 fn descriptor_problem(name: &str) -> Option<String> {

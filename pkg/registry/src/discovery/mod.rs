@@ -2,7 +2,7 @@
 
 use api::discovery::v1::EndpointSlice;
 use apimachinery::validation::field::{Error, ErrorList, Path};
-use apimachinery::validation::{names, net};
+use apimachinery::validation::names;
 use apimachinery::{Time, Value};
 use apiserver::request::RequestContext;
 use apiserver::rest::{ResourceDef, Strategy};
@@ -56,7 +56,9 @@ fn endpoints(slice: &EndpointSlice, errors: &mut ErrorList) {
             match slice.address_type.as_str() {
                 "IPv4" => errors.extend(ip_address(address, false, &at)),
                 "IPv6" => errors.extend(ip_address(address, true, &at)),
-                "FQDN" => errors.extend(names::is_dns1123_subdomain(address).into_iter().map(|message| Error::invalid(&at, address, message))),
+                "FQDN" => {
+                    errors.extend(names::is_dns1123_subdomain(address).into_iter().map(|message| Error::invalid(&at, address, message)))
+                }
                 _ => {}
             }
         }
@@ -96,7 +98,32 @@ fn ip_address(address: &str, v6: bool, path: &Path<'_>) -> ErrorList {
     if ip.is_ipv6() != v6 {
         return vec![Error::invalid(path, address, wanted)];
     }
-    net::non_special_ip(address, path)
+    non_special(ip, address, path)
+}
+
+/// No address that means something else on every machine. Upstream: ValidateNonSpecialIP.
+fn non_special(ip: std::net::IpAddr, address: &str, path: &Path<'_>) -> ErrorList {
+    use std::net::IpAddr;
+    let link_local_multicast = match ip {
+        IpAddr::V4(ip) => ip.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(ip) => ip.segments()[0] & 0xff0f == 0xff02,
+    };
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let mut errors = ErrorList::new();
+    for (bad, text) in [
+        (ip.is_unspecified(), format!("may not be unspecified ({ip})")),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ] {
+        if bad {
+            errors.push(Error::invalid(path, address, text));
+        }
+    }
+    errors
 }
 
 fn ports(slice: &EndpointSlice, errors: &mut ErrorList) {
@@ -148,7 +175,10 @@ impl Strategy for EndpointSliceStrategy {
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut EndpointSlice, old: &EndpointSlice) {
         // Generation counts changes to anything but the metadata the server writes itself.
-        let same = new.endpoints == old.endpoints && new.ports == old.ports && new.address_type == old.address_type && new.metadata.labels == old.metadata.labels;
+        let same = new.endpoints == old.endpoints
+            && new.ports == old.ports
+            && new.address_type == old.address_type
+            && new.metadata.labels == old.metadata.labels;
         new.metadata.generation = old.metadata.generation + i64::from(!same);
     }
 

@@ -31,7 +31,9 @@ impl Strategy for RuntimeClassStrategy {
     fn validate(&self, _: &RequestContext, class: &RuntimeClass) -> ErrorList {
         let mut errors = object_meta(&class.metadata, false, names::name_is_dns_subdomain, &Path::new("metadata"));
         let handler = Path::new("handler");
-        errors.extend(names::name_is_dns_label(&class.handler, false).into_iter().map(|message| Error::invalid(&handler, &class.handler, message)));
+        errors.extend(
+            names::name_is_dns_label(&class.handler, false).into_iter().map(|message| Error::invalid(&handler, &class.handler, message)),
+        );
         if let Some(overhead) = &class.overhead {
             let path = Path::new("overhead");
             let fixed = path.child("podFixed");

@@ -25,7 +25,11 @@ fn spec(budget: &PodDisruptionBudget) -> ErrorList {
     let spec = &budget.spec;
     let mut errors = ErrorList::new();
     if spec.min_available.is_some() && spec.max_unavailable.is_some() {
-        errors.push(Error::invalid(&path, BadValue::json(String::from_utf8_lossy(&apimachinery::json::part_to_vec(spec))), "minAvailable and maxUnavailable cannot be both set"));
+        errors.push(Error::invalid(
+            &path,
+            BadValue::json(String::from_utf8_lossy(&apimachinery::json::part_to_vec(spec))),
+            "minAvailable and maxUnavailable cannot be both set",
+        ));
     }
     for (name, value) in [("minAvailable", &spec.min_available), ("maxUnavailable", &spec.max_unavailable)] {
         if let Some(value) = value {

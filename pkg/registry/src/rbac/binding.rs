@@ -42,7 +42,11 @@ fn subjects(subjects: &[Subject], namespaced: bool) -> ErrorList {
             "ServiceAccount" => {
                 if !subject.name.is_empty() {
                     let name = at.child("name");
-                    errors.extend(names::name_is_dns_subdomain(&subject.name, false).into_iter().map(|message| Error::invalid(&name, &subject.name, message)));
+                    errors.extend(
+                        names::name_is_dns_subdomain(&subject.name, false)
+                            .into_iter()
+                            .map(|message| Error::invalid(&name, &subject.name, message)),
+                    );
                 }
                 if !subject.api_group.is_empty() {
                     errors.push(Error::not_supported(&at.child("apiGroup"), &subject.api_group, &[""]));
@@ -64,9 +68,10 @@ fn subjects(subjects: &[Subject], namespaced: bool) -> ErrorList {
 
 fn cells(name: &str, role: &RoleRef, subjects: &[Subject], created: Time, now: Time) -> Vec<Value> {
     let list = |kind: &str| -> String {
-        let names = subjects.iter().filter(|subject| subject.kind == kind).map(|subject| {
-            if kind == "ServiceAccount" { format!("{}/{}", subject.namespace, subject.name) } else { subject.name.clone() }
-        });
+        let names = subjects
+            .iter()
+            .filter(|subject| subject.kind == kind)
+            .map(|subject| if kind == "ServiceAccount" { format!("{}/{}", subject.namespace, subject.name) } else { subject.name.clone() });
         names.collect::<Vec<_>>().join(", ")
     };
     vec![

@@ -5,15 +5,15 @@ mod role;
 
 use std::sync::Arc;
 
+use api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef};
+use apimachinery::Object;
 use apimachinery::gvk::GroupResource;
 use apimachinery::status::StatusError;
-use apimachinery::Object;
 use apiserver::authorization::rbac::{Rbac, uncovered};
 use apiserver::authorization::{Attributes, Authorizer, Decision};
 use apiserver::request::RequestContext;
 use apiserver::rest::hooks::{Finish, nothing_to_finish};
 use apiserver::rest::{Hooks, ResourceDef};
-use api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef};
 use async_trait::async_trait;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -139,7 +139,10 @@ fn role_of(object: &dyn Object) -> Option<(&RoleRef, &'static str)> {
 
 fn subjects_same(old: &dyn Object, new: &dyn Object) -> bool {
     let subjects = |object: &dyn Object| {
-        object.downcast_ref::<RoleBinding>().map(|b| b.subjects.to_vec()).or_else(|| object.downcast_ref::<ClusterRoleBinding>().map(|b| b.subjects.to_vec()))
+        object
+            .downcast_ref::<RoleBinding>()
+            .map(|b| b.subjects.to_vec())
+            .or_else(|| object.downcast_ref::<ClusterRoleBinding>().map(|b| b.subjects.to_vec()))
     };
     subjects(old) == subjects(new)
 }

@@ -49,7 +49,10 @@ impl Strategy for PriorityClassStrategy {
                 ));
             }
         } else if class.value > HIGHEST_USER_VALUE {
-            errors.push(Error::forbidden(&Path::new("value"), format!("maximum allowed value of a user defined priority is {HIGHEST_USER_VALUE}")));
+            errors.push(Error::forbidden(
+                &Path::new("value"),
+                format!("maximum allowed value of a user defined priority is {HIGHEST_USER_VALUE}"),
+            ));
         }
         if let Some(policy) = &class.preemption_policy {
             errors.extend(preemption_policy(policy));

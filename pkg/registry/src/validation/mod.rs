@@ -5,6 +5,7 @@
 pub mod fields;
 pub mod go_value;
 pub mod meta;
+pub mod pod_template;
 pub mod selector;
 
 pub use fields::{extend_invalid, immutable, non_negative, positive};

@@ -12,7 +12,9 @@ pub fn validate(template: &PodTemplateSpec, path: &Path<'_>) -> ErrorList {
     errors.extend(labels(&template.metadata.labels, &metadata.child("labels")));
     errors.extend(annotations(&template.metadata.annotations, &metadata.child("annotations")));
     let spec = path.child("spec");
-    errors.extend(crate::core::validation::pod::template_spec(&template.spec, &spec));
+    if template.spec.containers.is_empty() {
+        errors.push(Error::required(&spec.child("containers"), ""));
+    }
     if !template.spec.ephemeral_containers.is_empty() {
         errors.push(Error::forbidden(&spec.child("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
     }
