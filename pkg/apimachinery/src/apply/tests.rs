@@ -308,6 +308,21 @@ fn undeclared_members_of_custom_resources_are_owned_one_by_one() {
 }
 
 #[test]
+fn deep_documents_fit_the_stack_of_a_worker_thread() {
+    let deep = |depth: usize, leaf: &str| json(&format!("{}{leaf}{}", "{\"a\":".repeat(depth), "}".repeat(depth)));
+    let (old, new) = (deep(499, "1"), deep(499, "2"));
+    assert_eq!(compare(&old, &new, TypeRef::DEDUCED).modified.len(), 1);
+    let merged = merge(&old, &new, TypeRef::DEDUCED);
+    let fields = field_set(&merged, TypeRef::DEDUCED);
+    assert_eq!(FieldSet::from_json(&fields.to_json()).unwrap(), fields);
+    assert_eq!(remove(&merged, &fields, TypeRef::DEDUCED), Value::Null);
+    let patch = crate::patch::strategic::create_two_way(&old, &new, TypeRef::DEDUCED).unwrap();
+    assert_eq!(crate::patch::strategic::apply(old.clone(), patch, TypeRef::DEDUCED).unwrap(), new);
+    let patch = crate::patch::merge::create(&old, &new).unwrap();
+    assert_eq!(crate::patch::merge::apply(old, patch).unwrap(), new);
+}
+
+#[test]
 fn sets_survive_their_encoding() {
     let text = r#"{"f:spec":{".":{},"f:ports":{"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:name":{}}},"f:set":{"v:\"a\"":{},"v:1":{}}},"f:x":{}}"#;
     let set = FieldSet::from_json(text.as_bytes()).unwrap();

@@ -2,8 +2,9 @@
 
 use super::{Object, Value};
 
-/// Deeper documents are refused, as Go's decoder does.
-const MAX_DEPTH: usize = 10_000;
+/// Deeper documents are refused, in the words of Go's decoder but much earlier: patches and apply walk trees by recursion, and no
+/// document may use up a thread's stack.
+const MAX_DEPTH: usize = 500;
 
 /// Why a text is not JSON, in the words of Go's decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

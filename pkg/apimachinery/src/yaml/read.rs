@@ -11,7 +11,7 @@ use crate::value::{Object, Value};
 const MAX_ALIASED_VALUES: usize = 100_000;
 
 /// Deeper documents are refused.
-const MAX_DEPTH: usize = 1_000;
+const MAX_DEPTH: usize = 500;
 
 /// Why a text is not YAML: `yaml: line 1: did not find expected node content`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
