@@ -9,6 +9,7 @@ pub mod fragment;
 mod names;
 pub mod proxier;
 pub mod rules;
+pub mod slots;
 pub mod table;
 
 pub use base::TABLE;

@@ -20,26 +20,27 @@ pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) ->
     };
     let _ = writeln!(out, "add table {ip} {TABLE} {{ comment \"rules for kube-proxy\" ; }}");
 
+    let service = format!("type {address} . inet_proto . inet_service : verdict ;");
+    let node_port = "type inet_proto . inet_service : verdict ;".to_owned();
+    // The key of these has a type without a name, so it is given by example. The port's must name the protocol.
+    let endpoints = |protocol| format!("typeof numgen random mod 1 : {ip} daddr . {protocol} dport ;");
     for collection in Collection::ALL {
-        let (kind, definition, comment) = match collection {
-            Collection::ClusterIps => ("set", address.to_owned(), "Active ClusterIPs"),
-            Collection::HairpinConnections => ("set", format!("{address} . {address}"), "endpoints that may be led back to themselves"),
-            Collection::ServiceIps => {
-                ("map", format!("{address} . inet_proto . inet_service : verdict"), "ClusterIP, ExternalIP and LoadBalancer IP traffic")
-            }
-            Collection::ServiceNodePorts => ("map", "inet_proto . inet_service : verdict".to_owned(), "NodePort traffic"),
-            Collection::NoEndpointServices => {
-                ("map", format!("{address} . inet_proto . inet_service : verdict"), "services with no endpoints: drop or reject")
-            }
-            Collection::NoEndpointNodePorts => {
-                ("map", "inet_proto . inet_service : verdict".to_owned(), "node ports with no endpoints: drop or reject")
-            }
-            Collection::FirewallIps => {
-                ("map", format!("{address} . inet_proto . inet_service : verdict"), "load balancer addresses with source ranges")
-            }
-        };
         let name = collection.as_str();
-        let _ = writeln!(out, "add {kind} {ip} {TABLE} {name} {{ type {definition} ; comment \"{comment}\" ; }}");
+        let (kind, definition, comment) = match collection {
+            Collection::ClusterIps => ("set", format!("type {address} ;"), "Active ClusterIPs"),
+            Collection::HairpinConnections => {
+                ("set", format!("type {address} . {address} ;"), "endpoints that may be led back to themselves")
+            }
+            Collection::ServiceIps => ("map", service.clone(), "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
+            Collection::ServiceNodePorts => ("map", node_port.clone(), "NodePort traffic"),
+            Collection::NoEndpointServices => ("map", service.clone(), "services with no endpoints: drop or reject"),
+            Collection::NoEndpointNodePorts => ("map", node_port.clone(), "node ports with no endpoints: drop or reject"),
+            Collection::FirewallIps => ("map", service.clone(), "load balancer addresses with source ranges"),
+            Collection::EndpointsTcp => ("map", endpoints("tcp"), "endpoints by number"),
+            Collection::EndpointsUdp => ("map", endpoints("udp"), "endpoints by number"),
+            Collection::EndpointsSctp => ("map", endpoints("sctp"), "endpoints by number"),
+        };
+        let _ = writeln!(out, "add {kind} {ip} {TABLE} {name} {{ {definition} comment \"{comment}\" ; }}");
     }
 
     let node_port_match = node_port_match(&mut out, view, node_ports);

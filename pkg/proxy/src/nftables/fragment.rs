@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::service::Protocol;
+
 /// The sets and maps that every table has; what is in them comes from fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collection {
@@ -12,10 +14,13 @@ pub enum Collection {
     NoEndpointServices,
     NoEndpointNodePorts,
     FirewallIps,
+    EndpointsTcp,
+    EndpointsUdp,
+    EndpointsSctp,
 }
 
 impl Collection {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ClusterIps,
         Self::HairpinConnections,
         Self::ServiceIps,
@@ -23,9 +28,21 @@ impl Collection {
         Self::NoEndpointServices,
         Self::NoEndpointNodePorts,
         Self::FirewallIps,
+        Self::EndpointsTcp,
+        Self::EndpointsUdp,
+        Self::EndpointsSctp,
     ];
 
-    /// Its name in the kernel: upstream's, except for the hairpin set, which upstream does not have.
+    /// The endpoints of one protocol, by number.
+    pub fn endpoints(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::EndpointsTcp,
+            Protocol::Udp => Self::EndpointsUdp,
+            Protocol::Sctp => Self::EndpointsSctp,
+        }
+    }
+
+    /// Its name in the kernel: upstream's, except for the hairpin set and the endpoints, which upstream does not have.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClusterIps => "cluster-ips",
@@ -35,16 +52,19 @@ impl Collection {
             Self::NoEndpointServices => "no-endpoint-services",
             Self::NoEndpointNodePorts => "no-endpoint-nodeports",
             Self::FirewallIps => "firewall-ips",
+            Self::EndpointsTcp => "endpoints-tcp",
+            Self::EndpointsUdp => "endpoints-udp",
+            Self::EndpointsSctp => "endpoints-sctp",
         }
     }
 }
 
-/// What goes to where an element's key points. Comments are for the admin who lists the table.
+/// What goes with an element's key. Comments are for the admin who lists the table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Value {
     pub comment: Option<Arc<str>>,
-    /// Empty in a set.
-    pub verdict: Option<Arc<str>>,
+    /// What a map leads to: a verdict, or an endpoint. Empty in a set.
+    pub target: Option<Arc<str>>,
 }
 
 /// Chains, sets and elements of one Service, all by name.
@@ -67,8 +87,8 @@ impl Fragment {
         self.elements.push((collection, key.into(), Value::default()));
     }
 
-    pub(super) fn map(&mut self, collection: Collection, key: String, verdict: &str, comment: Option<String>) {
-        let value = Value { comment: comment.map(Into::into), verdict: Some(verdict.into()) };
+    pub(super) fn map(&mut self, collection: Collection, key: String, target: &str, comment: Option<String>) {
+        let value = Value { comment: comment.map(Into::into), target: Some(target.into()) };
         self.elements.push((collection, key.into(), value));
     }
 }

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::base::base;
 use super::exec::{Nft, NftError};
+use super::fragment::Fragment;
 use super::rules::{View, fragment};
+use super::slots::Slots;
 use super::table::Table;
 use crate::config::NodePortAddresses;
 use crate::service::{PortEndpoints, Service, ServiceName};
@@ -25,6 +27,7 @@ pub struct Proxier {
     view: View,
     node_ports: NodePortAddresses,
     masquerade_bit: u32,
+    slots: Slots,
     table: Table,
     nft: Nft,
 }
@@ -33,7 +36,7 @@ impl Proxier {
     /// Opens nothing; the first [`Proxier::sync`] makes the table.
     pub fn new(view: View, node_ports: NodePortAddresses, masquerade_bit: u32, nft: Nft) -> Self {
         let table = Table::new(view.ip(), base(&view, &node_ports, masquerade_bit));
-        Self { view, node_ports, masquerade_bit, table, nft }
+        Self { view, node_ports, masquerade_bit, slots: Slots::default(), table, nft }
     }
 
     pub fn view(&self) -> &View {
@@ -53,8 +56,14 @@ impl Proxier {
 
     /// Sets what a Service and its endpoints are now; `None` for a Service that is gone.
     pub fn set(&mut self, name: &ServiceName, service: Option<(&Service, &PortEndpoints)>) {
-        let fragment = service.map(|(service, endpoints)| fragment(service, endpoints, &self.view));
-        self.table.set(name, fragment.unwrap_or_default());
+        let fragment = match service {
+            Some((service, endpoints)) => fragment(service, endpoints, &self.view, &mut self.slots),
+            None => {
+                self.slots.keep_only(name, &[]);
+                Fragment::default()
+            }
+        };
+        self.table.set(name, fragment);
     }
 
     /// Brings the kernel up to date. After an error the next call builds the table anew.

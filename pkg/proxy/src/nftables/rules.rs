@@ -8,21 +8,23 @@
 //! service-nodeports ---> external-...
 //! ```
 //!
-//! There is no chain per endpoint: a spreading chain holds one map from a random number to address and port, and a
-//! connection from an endpoint to itself is recognized by the set `hairpin-connections` after the translation. Only
+//! There is no chain per endpoint: a spreading chain picks a number and looks the endpoint up in a map that all services
+//! share ([`super::slots`]), and a connection from an endpoint to itself is recognized by the set `hairpin-connections`
+//! after the translation. Only
 //! session affinity needs a chain and a set per endpoint, to remember who went where.
 //!
 //! Upstream: pkg/proxy/nftables/proxier.go.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
 use super::fragment::{Collection, Fragment};
 use super::names::{chain_name, endpoint_name};
+use super::slots::Slots;
 use crate::config::LocalTraffic;
 use crate::service::{Endpoint, Family, NodeInfo, PortEndpoints, Service, ServicePort};
 use crate::topology::{Usable, categorize};
@@ -73,10 +75,13 @@ pub(super) fn ip(family: Family) -> &'static str {
 }
 
 /// Builds the fragment of `service` in the view's family. Empty if the Service has no address of that family.
-pub fn fragment(service: &Service, endpoints: &PortEndpoints, view: &View) -> Fragment {
+///
+/// `slots` says where the Service's endpoints are in the maps, and is told where they are from now on.
+pub fn fragment(service: &Service, endpoints: &PortEndpoints, view: &View, slots: &mut Slots) -> Fragment {
     let mut fragment = Fragment::default();
     let mut hairpins = BTreeSet::new();
     let Some(cluster_ip) = service.cluster_ip(view.family) else {
+        slots.keep_only(&service.name, &[]);
         return fragment;
     };
     fragment.set(Collection::ClusterIps, cluster_ip.to_string());
@@ -84,11 +89,13 @@ pub fn fragment(service: &Service, endpoints: &PortEndpoints, view: &View) -> Fr
         let endpoints = endpoints.get(&port.key()).map_or(&[][..], Vec::as_slice);
         let usable = categorize(service, port, endpoints, &view.node, view.family);
         hairpins.extend(usable.cluster.iter().chain(&usable.local).map(|endpoint| endpoint.ip));
-        PortWriter { service, port, usable, cluster_ip, view, out: &mut fragment }.write();
+        PortWriter { service, port, usable, cluster_ip, view, slots, out: &mut fragment }.write();
     }
     for ip in hairpins {
         fragment.set(Collection::HairpinConnections, format!("{ip} . {ip}"));
     }
+    let spreading = fragment.chains.iter().filter(|(_, rules)| rules.contains(" numgen ")).map(|(chain, _)| chain);
+    slots.keep_only(&service.name, &spreading.collect::<Vec<_>>());
     fragment
 }
 
@@ -99,6 +106,7 @@ struct PortWriter<'a> {
     usable: Usable<'a>,
     cluster_ip: IpAddr,
     view: &'a View,
+    slots: &'a mut Slots,
     out: &'a mut Fragment,
 }
 
@@ -177,7 +185,10 @@ impl PortWriter<'_> {
             let _ = writeln!(rules, "{ip} daddr {cluster_ip} {source}jump mark-for-masquerade");
         }
         match self.service.affinity_timeout {
-            None => rules.push_str(&self.translate(endpoints)),
+            None => {
+                let rule = self.translate(chain, endpoints);
+                rules.push_str(&rule);
+            }
             Some(_) => self.stay_or_choose(&mut rules, endpoints),
         }
         self.out.chains.push((chain.clone(), rules.into()));
@@ -192,18 +203,25 @@ impl PortWriter<'_> {
     }
 
     /// The rule that picks an endpoint at random, each with the same chance.
-    fn translate(&self, endpoints: &[&Endpoint]) -> String {
-        let (ip, protocol) = (self.view.ip(), self.port.protocol.as_str());
+    fn translate(&mut self, chain: &Arc<str>, endpoints: &[&Endpoint]) -> String {
+        let protocol = self.port.protocol;
         if let [only] = endpoints {
-            return format!("meta l4proto {protocol} dnat {ip} to {}\n", std::net::SocketAddr::new(only.ip, only.port));
+            return self.translate_to(only);
         }
-        let mut rule = format!("meta l4proto {protocol} dnat {ip} to numgen random mod {} map {{ ", endpoints.len());
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            let _ = write!(rule, "{comma}{index} : {} . {}", endpoint.ip, endpoint.port);
+        let endpoints: Vec<SocketAddr> = endpoints.iter().map(|endpoint| SocketAddr::new(endpoint.ip, endpoint.port)).collect();
+        let map = Collection::endpoints(protocol);
+        let (offset, order) = self.slots.assign(&self.service.name, chain, &endpoints);
+        for (number, endpoint) in (offset..).zip(order) {
+            self.out.map(map, number.to_string(), &format!("{} . {}", endpoint.ip(), endpoint.port()), None);
         }
-        rule.push_str(" }\n");
-        rule
+        let (ip, count, map) = (self.view.ip(), endpoints.len(), map.as_str());
+        let protocol = protocol.as_str();
+        format!("meta l4proto {protocol} dnat {ip} to numgen random mod {count} offset {offset} map @{map}\n")
+    }
+
+    fn translate_to(&self, endpoint: &Endpoint) -> String {
+        let (ip, protocol) = (self.view.ip(), self.port.protocol.as_str());
+        format!("meta l4proto {protocol} dnat {ip} to {}\n", SocketAddr::new(endpoint.ip, endpoint.port))
     }
 
     /// Sends a client that has been here before to its endpoint, and picks one for the others.
@@ -234,7 +252,7 @@ impl PortWriter<'_> {
         let endpoints: BTreeSet<&Endpoint> = self.usable.cluster.iter().chain(&self.usable.local).copied().collect();
         for endpoint in endpoints {
             let set = self.endpoint("affinity", endpoint);
-            let rules = format!("update @{set} {{ {ip} saddr }}\n{}", self.translate(&[endpoint]));
+            let rules = format!("update @{set} {{ {ip} saddr }}\n{}", self.translate_to(endpoint));
             self.out.sets.push((set, declaration.clone()));
             self.out.chains.push((self.endpoint("endpoint", endpoint), rules.into()));
         }

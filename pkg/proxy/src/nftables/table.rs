@@ -382,8 +382,8 @@ impl Script {
         if let Some(comment) = &value.comment {
             let _ = write!(self.out, " comment \"{comment}\"");
         }
-        if let Some(verdict) = &value.verdict {
-            let _ = write!(self.out, " : {verdict}");
+        if let Some(target) = &value.target {
+            let _ = write!(self.out, " : {target}");
         }
     }
 

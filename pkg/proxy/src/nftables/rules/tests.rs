@@ -59,15 +59,15 @@ fn render(fragment: &Fragment) -> String {
     }
     for (collection, key, value) in &fragment.elements {
         let comment = value.comment.as_ref().map(|comment| format!(" # {comment}")).unwrap_or_default();
-        let verdict = value.verdict.as_ref().map(|verdict| format!(" : {verdict}")).unwrap_or_default();
-        let _ = writeln!(out, "@{} {key}{verdict}{comment}", collection.as_str());
+        let target = value.target.as_ref().map(|target| format!(" : {target}")).unwrap_or_default();
+        let _ = writeln!(out, "@{} {key}{target}{comment}", collection.as_str());
     }
     out
 }
 
 #[track_caller]
 fn check(service: &Service, endpoint_text: &str, expected: Expect) {
-    expected.assert_eq(&render(&fragment(service, &endpoints(endpoint_text), &view(Family::V4))));
+    expected.assert_eq(&render(&fragment(service, &endpoints(endpoint_text), &view(Family::V4), &mut Slots::default())));
 }
 
 #[test]
@@ -76,14 +76,16 @@ fn a_cluster_ip_spreads_over_ready_endpoints() {
         &web(),
         "10.244.0.1 10.244.1.1 unready:10.244.2.1",
         expect![[r#"
-        service-T5E3M3RX-ns/web/tcp/http
-            ip daddr 10.96.0.1 ip saddr != 10.244.0.0/16 jump mark-for-masquerade
-            meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.1 . 8080, 1 : 10.244.1.1 . 8080 }
-        @cluster-ips 10.96.0.1
-        @service-ips 10.96.0.1 . tcp . 80 : goto service-T5E3M3RX-ns/web/tcp/http
-        @hairpin-connections 10.244.0.1 . 10.244.0.1
-        @hairpin-connections 10.244.1.1 . 10.244.1.1
-    "#]],
+            service-T5E3M3RX-ns/web/tcp/http
+                ip daddr 10.96.0.1 ip saddr != 10.244.0.0/16 jump mark-for-masquerade
+                meta l4proto tcp dnat ip to numgen random mod 2 offset 0 map @endpoints-tcp
+            @cluster-ips 10.96.0.1
+            @endpoints-tcp 0 : 10.244.0.1 . 8080
+            @endpoints-tcp 1 : 10.244.1.1 . 8080
+            @service-ips 10.96.0.1 . tcp . 80 : goto service-T5E3M3RX-ns/web/tcp/http
+            @hairpin-connections 10.244.0.1 . 10.244.0.1
+            @hairpin-connections 10.244.1.1 . 10.244.1.1
+        "#]],
     );
 }
 
@@ -143,22 +145,24 @@ fn external_policy_local_keeps_the_source_and_short_circuits_pods() {
         &service,
         "10.244.1.1 local:10.244.0.1",
         expect![[r#"
-        service-T5E3M3RX-ns/web/tcp/http
-            ip daddr 10.96.0.1 ip saddr != 10.244.0.0/16 jump mark-for-masquerade
-            meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.1.1 . 8080, 1 : 10.244.0.1 . 8080 }
-        local-T5E3M3RX-ns/web/tcp/http
-            meta l4proto tcp dnat ip to 10.244.0.1:8080
-        external-T5E3M3RX-ns/web/tcp/http
-            ip saddr 10.244.0.0/16 goto service-T5E3M3RX-ns/web/tcp/http
-            fib saddr type local jump mark-for-masquerade
-            fib saddr type local goto service-T5E3M3RX-ns/web/tcp/http
-            goto local-T5E3M3RX-ns/web/tcp/http
-        @cluster-ips 10.96.0.1
-        @service-ips 10.96.0.1 . tcp . 80 : goto service-T5E3M3RX-ns/web/tcp/http
-        @service-nodeports tcp . 30080 : goto external-T5E3M3RX-ns/web/tcp/http
-        @hairpin-connections 10.244.0.1 . 10.244.0.1
-        @hairpin-connections 10.244.1.1 . 10.244.1.1
-    "#]],
+            service-T5E3M3RX-ns/web/tcp/http
+                ip daddr 10.96.0.1 ip saddr != 10.244.0.0/16 jump mark-for-masquerade
+                meta l4proto tcp dnat ip to numgen random mod 2 offset 0 map @endpoints-tcp
+            local-T5E3M3RX-ns/web/tcp/http
+                meta l4proto tcp dnat ip to 10.244.0.1:8080
+            external-T5E3M3RX-ns/web/tcp/http
+                ip saddr 10.244.0.0/16 goto service-T5E3M3RX-ns/web/tcp/http
+                fib saddr type local jump mark-for-masquerade
+                fib saddr type local goto service-T5E3M3RX-ns/web/tcp/http
+                goto local-T5E3M3RX-ns/web/tcp/http
+            @cluster-ips 10.96.0.1
+            @endpoints-tcp 0 : 10.244.1.1 . 8080
+            @endpoints-tcp 1 : 10.244.0.1 . 8080
+            @service-ips 10.96.0.1 . tcp . 80 : goto service-T5E3M3RX-ns/web/tcp/http
+            @service-nodeports tcp . 30080 : goto external-T5E3M3RX-ns/web/tcp/http
+            @hairpin-connections 10.244.0.1 . 10.244.0.1
+            @hairpin-connections 10.244.1.1 . 10.244.1.1
+        "#]],
     );
 }
 
@@ -261,7 +265,7 @@ fn ipv6_has_brackets_and_its_own_words() {
     let mut service = web();
     service.cluster_ips.push("fd00:96::1".parse().unwrap());
     service.ports[0].protocol = Protocol::Sctp;
-    let fragment = fragment(&service, &endpoints("10.244.0.1 fd00:244::1"), &view(Family::V6));
+    let fragment = fragment(&service, &endpoints("10.244.0.1 fd00:244::1"), &view(Family::V6), &mut Slots::default());
     expect![[r#"
         service-BMOCRLK5-ns/web/sctp/http
             meta l4proto sctp dnat ip6 to [fd00:244::1]:8080
@@ -292,7 +296,7 @@ fn the_last_endpoint_drains() {
 fn masquerade_all_and_unknown_sources() {
     let first_rule = |masquerade_all, local_traffic| {
         let view = View { masquerade_all, local_traffic, ..view(Family::V4) };
-        let fragment = fragment(&web(), &endpoints("10.244.0.1"), &view);
+        let fragment = fragment(&web(), &endpoints("10.244.0.1"), &view, &mut Slots::default());
         fragment.chains[0].1.lines().next().unwrap().to_owned()
     };
     let unknown = || LocalTraffic::Unknown;
@@ -310,5 +314,5 @@ fn masquerade_all_and_unknown_sources() {
 
 #[test]
 fn a_service_of_the_other_family_has_no_rules() {
-    assert!(fragment(&web(), &endpoints("10.244.0.1"), &view(Family::V6)).is_empty());
+    assert!(fragment(&web(), &endpoints("10.244.0.1"), &view(Family::V6), &mut Slots::default()).is_empty());
 }
