@@ -1,3 +1,7 @@
-//! (being built)
+//! The node agent.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    component_base::daemon::main(kubelet::options::command(), kubelet::kubelet::run)
+}

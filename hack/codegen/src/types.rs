@@ -55,6 +55,7 @@ const BY_HAND: &[(&str, &str, &str)] = &[
     ("meta.v1.Time", "Time", "Time"),
     ("meta.v1.MicroTime", "MicroTime", "MicroTime"),
     ("meta.v1.Duration", "Duration", "Duration"),
+    ("logs.api.v1.TimeOrMetaDuration", "Duration", "Duration"),
     ("meta.v1.FieldsV1", "RawJson", "RawJson"),
     ("resource.Quantity", "Quantity", "Quantity"),
     ("runtime.RawExtension", "RawJson", "RawJson"),

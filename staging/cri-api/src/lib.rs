@@ -5,7 +5,9 @@
 
 pub mod call;
 mod connect;
+pub mod containerd;
 pub mod generated;
+pub mod health;
 
 pub use connect::{ParseEndpointError, connect, socket_path};
 pub use generated::runtime_v1 as v1;

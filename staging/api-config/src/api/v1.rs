@@ -776,7 +776,7 @@ apimachinery::impl_message_field!(JSONOptions);
 #[derive(Clone, Default, PartialEq)]
 pub struct LoggingConfiguration {
     pub format: String,
-    pub flush_frequency: crate::api::v1::TimeOrMetaDuration,
+    pub flush_frequency: am::Duration,
     pub verbosity: i64,
     pub vmodule: am::List<crate::api::v1::VModuleItem>,
     pub options: crate::api::v1::FormatOptions,
@@ -789,7 +789,7 @@ pub static LOGGING_CONFIGURATION_SCHEMA: schema::Schema = schema::Schema {
     atomic: false,
     fields: &[
         schema::Field { json: "format", ty: schema::Type::String, omit_empty: true, ..schema::Field::BASE },
-        schema::Field { json: "flushFrequency", ty: schema::Type::Struct(&crate::api::v1::TIME_OR_META_DURATION_SCHEMA), ..schema::Field::BASE },
+        schema::Field { json: "flushFrequency", ty: schema::Type::Duration, ..schema::Field::BASE },
         schema::Field { json: "verbosity", ty: schema::Type::Int64, ..schema::Field::BASE },
         schema::Field { json: "vmodule", ty: schema::Type::List(&schema::Type::Struct(&crate::api::v1::V_MODULE_ITEM_SCHEMA)), omit_empty: true, ..schema::Field::BASE },
         schema::Field { json: "options", ty: schema::Type::Struct(&crate::api::v1::FORMAT_OPTIONS_SCHEMA), omit_empty: true, ..schema::Field::BASE },
@@ -915,48 +915,6 @@ impl wire::Message for TextOptions {
 }
 
 apimachinery::impl_message_field!(TextOptions);
-
-#[derive(Clone, Default, PartialEq)]
-pub struct TimeOrMetaDuration {
-    pub duration: am::Duration,
-}
-
-#[doc(hidden)]
-pub static TIME_OR_META_DURATION_SCHEMA: schema::Schema = schema::Schema {
-    name: "TimeOrMetaDuration",
-    full_name: "io.k8s.component-base.logs.api.v1.TimeOrMetaDuration",
-    atomic: false,
-    fields: &[
-        schema::Field { json: "Duration", ty: schema::Type::Duration, ..schema::Field::BASE },
-    ],
-};
-
-impl wire::Message for TimeOrMetaDuration {
-    const SCHEMA: &'static schema::Schema = &TIME_OR_META_DURATION_SCHEMA;
-
-    fn json_write_fields(&self, writer: &mut json::JsonWriter) {
-        writer.field("Duration", &self.duration);
-    }
-
-    fn json_read_field(&mut self, key: &str, reader: &mut json::JsonReader<'_>) -> Result<bool, json::JsonError> {
-        match key {
-            "Duration" => wire::Field::json_read(&mut self.duration, reader)?,
-            _ => {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn proto_write_fields(&self, _writer: &mut proto::ProtoWriter) {
-    }
-
-    fn proto_read_field(&mut self, _number: u32, _wire: proto::WireType, _reader: &mut proto::ProtoReader<'_>) -> Result<bool, proto::ProtoError> {
-        Ok(false)
-    }
-}
-
-apimachinery::impl_message_field!(TimeOrMetaDuration);
 
 #[derive(Clone, Default, PartialEq)]
 pub struct VModuleItem {
