@@ -24,7 +24,7 @@ pub fn generate_name(prefix: &str) -> String {
 
 /// Random characters of the alphabet for names. They keep names apart and guard no secret.
 pub fn random_suffix(length: usize) -> String {
-    suffix(length, &mut random)
+    suffix(length, &mut random_u64)
 }
 
 /// As [`random_suffix`], from a source of the caller's.
@@ -37,7 +37,8 @@ pub fn safe_encode(text: &str) -> String {
     text.bytes().map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])).collect()
 }
 
-fn random() -> u64 {
+/// A random number, for spreading and for names; nothing that must not be guessed.
+pub fn random_u64() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one("names"));
     }

@@ -1,30 +1,53 @@
 //! [`Config`]: what the resources need to know besides the objects they are given.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use apimachinery::Object;
 use apimachinery::status::StatusError;
 use apiserver::objects::{Handler, Objects, Update};
 use async_trait::async_trait;
+use storage::Store;
+
+use crate::core::service::IpRange;
 
 /// Settings of the built-in resources, from the API server's flags.
 #[derive(Clone)]
 pub struct Config {
     /// How resources with I/O (bindings, evictions, tokens, allocation, connections to nodes) reach stored objects.
     pub objects: Arc<LateObjects>,
+    /// For what is kept beside objects: the map of node ports in use. None in tests of rules; then nothing is remembered.
+    pub store: Option<Arc<dyn Store>>,
+    /// `--etcd-prefix`, without a slash at its end.
+    pub store_prefix: String,
     /// `--event-ttl`
     pub event_ttl_seconds: u64,
+    /// `--service-cluster-ip-range`: one range, or one of each family; the first family is the default.
+    pub service_ip_ranges: Vec<IpRange>,
+    /// `--service-node-port-range`
+    pub node_ports: RangeInclusive<u16>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { objects: Arc::default(), event_ttl_seconds: 3600 }
+        Self {
+            objects: Arc::default(),
+            store: None,
+            store_prefix: "/registry".to_owned(),
+            event_ttl_seconds: 3600,
+            service_ip_ranges: vec!["10.0.0.0/24".parse().expect("upstream's default is a range")],
+            node_ports: 30_000..=32_767,
+        }
     }
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("event_ttl_seconds", &self.event_ttl_seconds).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("event_ttl_seconds", &self.event_ttl_seconds)
+            .field("service_ip_ranges", &self.service_ip_ranges)
+            .field("node_ports", &self.node_ports)
+            .finish_non_exhaustive()
     }
 }
 

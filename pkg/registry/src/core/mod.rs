@@ -6,6 +6,7 @@ mod namespace;
 mod node;
 pub mod pod;
 mod secret;
+pub mod service;
 mod service_account;
 pub mod validation;
 
@@ -23,5 +24,6 @@ pub fn resources(config: &Config) -> Vec<ResourceDef> {
         event::resource(config.event_ttl_seconds),
         ResourceDef::stored(node::NodeStrategy).status(node::StatusStrategy),
         pod::resource(),
+        service::resource(config),
     ]
 }
