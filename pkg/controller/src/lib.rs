@@ -1,1 +1,21 @@
-//! (being built)
+//! The control loops of kube-controller-manager: one module per controller, one line here to register it.
+//!
+//! A controller is a pure `plan` and `next_status` over one look at the caches, and a thin shell that carries the plan out
+//! (`Reconcile` of `pkg/informer`). It never talks to another controller except through API objects, and never to a node.
+//! Upstream: pkg/controller, and cmd/kube-controller-manager/app/*.go for how they are started. Start reading at [`all`],
+//! then at [`replicaset`], the simplest of those that write pods.
+
+mod context;
+mod identity;
+mod settings;
+mod shell;
+
+pub use context::{ControllerContext, Registration, Sources, StartError, Started};
+pub use identity::Identities;
+pub use settings::{Settings, SignerFiles, Signers, Workers};
+pub use shell::WriteError;
+
+/// Every controller this program has, in the order they are started. `--controllers` selects among them by these names.
+pub fn all() -> Vec<Registration> {
+    vec![]
+}

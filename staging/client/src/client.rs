@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::config::{Config, ConfigError};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, TokenSource};
 use crate::encoding::status_error;
 use crate::error::Error;
 use crate::metrics::ClientMetrics;
@@ -97,6 +97,13 @@ impl Client {
     pub fn with_user_agent(&self, name: &str, qps: f32, burst: u32) -> Result<Client, ConfigError> {
         let name = user_agent(name)?;
         Ok(self.with(|inner| (inner.user_agent, inner.limiter) = (name, Arc::new(RateLimiter::new(qps, burst)))))
+    }
+
+    /// The same server and connections, each request signed by a token of `source`: many identities over one connection.
+    ///
+    /// For a client made without credentials of its own; a client certificate would win over the token.
+    pub fn with_tokens(&self, source: Arc<dyn TokenSource>) -> Client {
+        self.with(|inner| inner.credentials = Arc::new(Credentials::of_source(source)))
     }
 
     /// The same connections with another limit on how long a request may take.

@@ -1,6 +1,9 @@
 //! The `Authorization` header, kept fresh.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -17,6 +20,17 @@ use crate::transport::ClientIdentity;
 /// How often a token file is read again; kubelets rotate tokens well before they expire.
 const TOKEN_FILE_PERIOD: Duration = Duration::from_secs(60);
 
+/// Hands out bearer tokens that the program itself sees to: a controller's, asked for under another identity.
+pub trait TokenSource: fmt::Debug + Send + Sync {
+    /// A token that is good now. Asked before each request: must be quick unless the token has to be renewed.
+    fn token(&self) -> Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send + '_>>;
+    /// The server did not accept the last token.
+    fn refused(&self);
+}
+
+/// Why a [`TokenSource`] has no token.
+pub type TokenError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Who we say we are, request by request.
 pub(crate) struct Credentials {
     kind: Kind,
@@ -31,6 +45,7 @@ enum Kind {
         path: PathBuf,
         last: Mutex<Option<(HeaderValue, Option<Instant>)>>,
     },
+    Source(Arc<dyn TokenSource>),
     /// The async lock makes one run serve all requests that wait for it.
     Exec {
         settings: Box<ExecSettings>,
@@ -59,6 +74,10 @@ impl Credentials {
         Ok(Credentials { kind, impersonation: impersonation_headers(impersonate)? })
     }
 
+    pub(crate) fn of_source(source: Arc<dyn TokenSource>) -> Credentials {
+        Credentials { kind: Kind::Source(source), impersonation: HeaderMap::new() }
+    }
+
     /// Puts the headers in that say who asks. Must run before a connection is chosen: a plugin may bring a certificate.
     pub(crate) async fn apply(&self, headers: &mut HeaderMap) -> Result<(), AuthError> {
         for (name, value) in &self.impersonation {
@@ -72,6 +91,10 @@ impl Credentials {
             Kind::None => None,
             Kind::Fixed(value) => Some(value.clone()),
             Kind::File { path, last } => Some(token_from_file(path, last)?),
+            Kind::Source(source) => {
+                let token = source.token().await.map_err(AuthError::Source)?;
+                Some(bearer(&token).map_err(|_| AuthError::Header)?)
+            }
             Kind::Exec { settings, identity, last } => {
                 let mut last = last.lock().await;
                 if !last.as_ref().is_some_and(|credential| credential.is_valid(SystemTime::now())) {
@@ -93,8 +116,10 @@ impl Credentials {
 
     /// The server did not accept what we sent: do not use it again.
     pub(crate) async fn refused(&self) {
-        if let Kind::Exec { last, .. } = &self.kind {
-            *last.lock().await = None;
+        match &self.kind {
+            Kind::Exec { last, .. } => *last.lock().await = None,
+            Kind::Source(source) => source.refused(),
+            Kind::None | Kind::Fixed(_) | Kind::File { .. } => {}
         }
     }
 }

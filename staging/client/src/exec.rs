@@ -56,6 +56,8 @@ pub struct ExecCluster {
 /// Why there are no credentials to send.
 #[derive(Debug, Error)]
 pub enum AuthError {
+    #[error("asking for a token")]
+    Source(#[source] crate::credentials::TokenError),
     #[error("reading token file {path}")]
     TokenFile {
         path: PathBuf,

@@ -34,6 +34,7 @@ pub mod testing;
 pub use api::{Api, Deleted};
 pub use client::{Client, Upgraded};
 pub use config::{Auth, Config, ConfigError, Impersonation, Pem, TlsSettings, default_user_agent, in_cluster};
+pub use credentials::{TokenError, TokenSource};
 pub use discovery::{ApiGroup, ApiResource, ApiSubresource, ApiVersion, Discovery};
 pub use dynamic::DynamicApi;
 pub use error::Error;
