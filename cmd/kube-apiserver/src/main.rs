@@ -1,3 +1,9 @@
-//! (being built)
+//! kube-apiserver: the front door of a cluster, and the only one to its store.
 
-fn main() {}
+use std::process::ExitCode;
+
+use component_base::daemon;
+
+fn main() -> ExitCode {
+    daemon::main(kube_apiserver::options::command(), kube_apiserver::run)
+}

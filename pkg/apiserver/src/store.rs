@@ -173,18 +173,19 @@ pub fn own_context(verb: &'static str) -> RequestContext {
 #[async_trait]
 impl Objects for ObjectStore {
     async fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Result<Option<Arc<dyn Object>>, StatusError> {
-        let kind = self.kind(group, resource)?;
+        // Of what nobody serves there is nothing.
+        let Ok(kind) = self.kind(group, resource) else { return Ok(None) };
         self.caches.filled().await;
         Ok(self.cached(kind, namespace, name)?.map(|current| current.object.into()))
     }
 
     async fn get_live(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Result<Option<Arc<dyn Object>>, StatusError> {
-        let kind = self.kind(group, resource)?;
+        let Ok(kind) = self.kind(group, resource) else { return Ok(None) };
         Ok(self.read(kind, namespace, name).await?.map(|current| current.object.into()))
     }
 
     async fn list(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Arc<dyn Object>>, StatusError> {
-        let kind = self.kind(group, resource)?;
+        let Ok(kind) = self.kind(group, resource) else { return Ok(Vec::new()) };
         self.caches.filled().await;
         let snapshot = self.cache(kind).snapshot();
         snapshot.in_namespace(namespace).map(|entry| entry.object().map(Into::into)).collect()

@@ -35,8 +35,6 @@ impl std::fmt::Debug for PostStartHook {
 pub struct Config {
     /// `--etcd-prefix`.
     pub etcd_prefix: String,
-    /// `--anonymous-auth`.
-    pub anonymous: bool,
     /// `--max-requests-inflight`; 0 is no limit.
     pub max_requests: usize,
     /// `--max-mutating-requests-inflight`; 0 is no limit.
@@ -51,7 +49,6 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             etcd_prefix: "/registry".to_owned(),
-            anonymous: true,
             max_requests: 400,
             max_mutating_requests: 200,
             request_timeout: Duration::from_secs(60),
@@ -70,7 +67,8 @@ pub struct ServerBuilder {
 
 /// The parts that decide about requests.
 pub struct Access {
-    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Usually a union. Whom it does not know gets 401: anonymous users have an authenticator of their own.
+    pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
     pub admission: Vec<Arc<dyn Plugin>>,
 }
@@ -106,7 +104,7 @@ impl ServerBuilder {
             discovery,
             objects: self.objects,
             resources: self.resources,
-            authenticators: access.authenticators,
+            authenticator: access.authenticator,
             authorizer: access.authorizer,
             admission: access.admission,
             config: self.config,

@@ -44,7 +44,7 @@ pub(super) fn is_long_running(info: &RequestInfo) -> bool {
     matches!(info.verb, "watch" | "proxy") || matches!(info.subresource.as_str(), "attach" | "exec" | "proxy" | "log" | "portforward")
 }
 
-fn is_mutating(info: &RequestInfo) -> bool {
+pub(super) fn is_mutating(info: &RequestInfo) -> bool {
     !matches!(info.verb, "get" | "list" | "watch" | "head" | "options")
 }
 

@@ -1,8 +1,9 @@
 //! What the server counts about requests, by upstream's names. Upstream: apiserver/pkg/endpoints/metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use component_base::metrics::{CounterFamily, GaugeFamily, HistogramFamily, Registry, Stability};
+use component_base::metrics::{CounterFamily, Gauge, GaugeFamily, HistogramFamily, Registry, Stability};
 
 use crate::request::RequestInfo;
 
@@ -13,8 +14,8 @@ const DURATION_BUCKETS: &[f64] =
 pub(super) struct Metrics {
     requests: CounterFamily,
     durations: HistogramFamily,
-    pub inflight: GaugeFamily,
-    pub long_running: GaugeFamily,
+    inflight: GaugeFamily,
+    long_running: GaugeFamily,
 }
 
 impl Metrics {
@@ -46,6 +47,16 @@ impl Metrics {
                 &["component", "group", "resource", "scope", "subresource", "verb", "version"],
             ),
         }
+    }
+
+    /// Counts a request as running until the answer is dropped.
+    pub fn running(&self, info: &RequestInfo, long: bool, mutating: bool) -> Running {
+        let gauge = match long {
+            true => self.long_running.with(&["apiserver", &info.group, &info.resource, scope(info), &info.subresource, verb(info), &info.version]),
+            false => self.inflight.with(&[if mutating { "mutating" } else { "readOnly" }]),
+        };
+        gauge.inc();
+        Running(gauge)
     }
 
     /// Enters a finished request.
@@ -85,5 +96,15 @@ pub(super) fn scope(info: &RequestInfo) -> &'static str {
         () if !info.name.is_empty() || info.verb == "create" => "resource",
         () if !info.namespace.is_empty() => "namespace",
         () => "cluster",
+    }
+}
+
+/// A request that counts as running.
+#[derive(Debug)]
+pub(super) struct Running(Arc<Gauge>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -32,7 +32,7 @@ pub type PathHandler = Arc<dyn Fn(&Request) -> Option<Response> + Send + Sync>;
 pub struct Server {
     objects: Arc<ObjectStore>,
     resources: Resources,
-    authenticators: Vec<Arc<dyn Authenticator>>,
+    authenticator: Arc<dyn Authenticator>,
     authorizer: Arc<dyn Authorizer>,
     admission: Vec<Arc<dyn Plugin>>,
     config: Config,

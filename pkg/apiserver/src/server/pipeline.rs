@@ -23,7 +23,7 @@ use futures_util::FutureExt;
 use http::header::{HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 
-use super::inflight::{TooMany, is_long_running};
+use super::inflight::{TooMany, is_long_running, is_mutating};
 use super::{Server, errors, impersonation, request_info, warnings};
 use crate::authentication::Credentials;
 use crate::authorization::{Attributes, Decision};
@@ -71,6 +71,9 @@ async fn checked(server: Arc<Server>, request: Request, info: Arc<RequestInfo>, 
 
     let context = Arc::new(context(&request, user, info.clone(), &query)?);
     let long_running = is_long_running(&info);
+    // The names are known once the request was let in; whoever is let in may not invent labels.
+    let known = server.resources.get(&info.group, &info.version, &info.resource).is_some();
+    let running = known.then(|| server.metrics.running(&info, long_running, is_mutating(&info)));
     let timeout = deadline(&server, &query)?;
     let served = dispatch(server, request, context.clone(), query);
     let outcome = if long_running {
@@ -82,6 +85,8 @@ async fn checked(server: Arc<Server>, request: Request, info: Arc<RequestInfo>, 
         }
     };
     drop(place);
+    // A watch runs as long as its body is read, which the handler's return does not tell: what is counted here is the part before.
+    drop(running);
     let warnings = context.take_warnings();
     match outcome {
         Ok(mut response) => {
@@ -94,32 +99,14 @@ async fn checked(server: Arc<Server>, request: Request, info: Arc<RequestInfo>, 
 
 async fn authenticate(server: &Server, headers: &HeaderMap, path: &str, peer: Option<&PeerCertificates>) -> Result<Arc<User>, StatusError> {
     let credentials = Credentials { headers, path, peer };
-    let mut failed = false;
-    for authenticator in &server.authenticators {
-        match authenticator.authenticate(&credentials).await {
-            Ok(Some(found)) => return Ok(with_authenticated_group(found.user)),
-            Ok(None) => {}
-            Err(why) => {
-                failed = true;
-                tracing::info!(err = why, "Unable to authenticate the request");
-            }
+    match server.authenticator.authenticate(&credentials).await {
+        Ok(Some(found)) => Ok(found.user),
+        Ok(None) => Err(errors::unauthorized()),
+        Err(why) => {
+            tracing::info!(err = why, "Unable to authenticate the request");
+            Err(errors::unauthorized())
         }
     }
-    if failed || !server.config.anonymous {
-        return Err(errors::unauthorized());
-    }
-    let anonymous = User { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()], ..User::default() };
-    Ok(Arc::new(anonymous))
-}
-
-/// Everybody who is somebody is in `system:authenticated`.
-fn with_authenticated_group(user: Arc<User>) -> Arc<User> {
-    if user.name == "system:anonymous" || user.in_group("system:authenticated") || user.in_group("system:unauthenticated") {
-        return user;
-    }
-    let mut user = (*user).clone();
-    user.groups.push("system:authenticated".to_owned());
-    Arc::new(user)
 }
 
 async fn authorize(server: &Server, user: &User, info: &RequestInfo) -> Result<(), StatusError> {
