@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use client::kubeconfig::{Overrides, Sources};
 use component_base::daemon::{self, Command};
 use component_base::http::BoxError;
 use dns::{app, options};
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
 /// The settings of the kubeconfig, or without one those of the pod that this runs in.
 fn client_settings(kubeconfig: Option<&Path>) -> Result<client::Config, BoxError> {
     if let Some(path) = kubeconfig {
-        return Err(format!("cannot read {}: kubeconfig files are not supported yet", path.display()).into());
+        return Ok(Sources::file(path).load()?.resolve(&Overrides::default())?.config);
     }
     let variable = |name| std::env::var(name).ok();
     let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));

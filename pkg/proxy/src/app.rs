@@ -116,12 +116,9 @@ pub async fn run(
     Ok(tasks.drain(GRACE).await?)
 }
 
-/// What the command line and the configuration file say of the connection wins over the kubeconfig.
+/// The kubeconfig says where and as whom; how is up to the command line or the configuration file.
 fn client_settings(settings: client::Config, config: &Config) -> client::Config {
     let mut settings = settings.with_user_agent("kube-proxy");
-    if let Some(master) = &config.master {
-        settings.server = master.trim_end_matches('/').to_owned();
-    }
     (settings.qps, settings.burst, settings.protobuf) = (config.qps, config.burst, config.use_protobuf);
     settings
 }
