@@ -1,5 +1,6 @@
 //! The fields of a configuration, and whether it fits its schema.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::path::PathElement;
@@ -147,7 +148,7 @@ fn check_node(value: &Value, ty: TypeRef<'_>, path: &mut String, errors: &mut Ve
         (Shape::Set | Shape::MapList(_), Value::Array(items)) => {
             let Some(identity) = list_identity(ty) else { return };
             let item_type = ty.item();
-            let mut seen: Vec<PathElement> = Vec::with_capacity(items.len());
+            let mut seen = BTreeSet::new();
             for (index, item) in items.iter().enumerate() {
                 let element = match item_element(item, item_type, identity) {
                     Ok(element) => element,
@@ -163,7 +164,7 @@ fn check_node(value: &Value, ty: TypeRef<'_>, path: &mut String, errors: &mut Ve
                 path.push_str(&element.to_string());
                 check_node(item, item_type, path, errors);
                 path.truncate(length);
-                seen.push(element);
+                seen.insert(element);
             }
         }
         (Shape::AtomicList | Shape::Set | Shape::MapList(_), other) => report(format!("expected list, got {}", shown(other)), path),

@@ -1,5 +1,7 @@
 //! Merging an applied configuration into an object.
 
+use std::collections::BTreeMap;
+
 use super::extract::{ListIdentity, granular_object, item_element, list_identity};
 use super::path::PathElement;
 use crate::typed::TypeRef;
@@ -38,13 +40,17 @@ fn merge_lists(live: &[Value], config: &[Value], item_type: TypeRef<'_>, identit
         items.iter().map(|item| item_element(item, item_type, identity).ok()).collect()
     };
     let (live_keys, config_keys) = (keyed(live), keyed(config));
-    let in_config = |key: &Option<PathElement>| key.as_ref().and_then(|_| config_keys.iter().position(|other| other == key));
+    let places = |keys: &'_ [Option<PathElement>]| -> BTreeMap<PathElement, usize> {
+        keys.iter().enumerate().rev().filter_map(|(place, key)| Some((key.clone()?, place))).collect()
+    };
+    let (live_places, config_places) = (places(&live_keys), places(&config_keys));
+    let in_config = |key: &Option<PathElement>| config_places.get(key.as_ref()?).copied();
+    let in_live = |key: &Option<PathElement>| live_places.get(key.as_ref()?).copied();
     let merged_item = |index: usize| {
-        let here = config_keys[index].as_ref().and_then(|_| live_keys.iter().position(|other| *other == config_keys[index]));
-        here.map_or_else(|| config[index].clone(), |here| merge(&live[here], &config[index], item_type))
+        in_live(&config_keys[index]).map_or_else(|| config[index].clone(), |here| merge(&live[here], &config[index], item_type))
     };
     let mut merged = Vec::with_capacity(live.len() + config.len());
-    let mut shared = config_keys.iter().enumerate().filter(|(_, key)| key.is_some() && live_keys.contains(key)).map(|(index, _)| index);
+    let mut shared = config_keys.iter().enumerate().filter(|(_, key)| in_live(key).is_some()).map(|(index, _)| index);
     let mut next_shared = shared.next();
     let mut taken = vec![false; config.len()];
     let (mut at_live, mut at_config) = (0, 0);

@@ -1,6 +1,8 @@
 //! Merging a strategic merge patch into a document, or into another patch.
 
-use super::order::{check_against_order, partition, position, same_item, weave};
+use std::collections::HashMap;
+
+use super::order::{Places, check_against_order, identity, partition, weave};
 use super::{DELETE, DELETE_FROM_LIST, MERGE, PATCH, REPLACE, RETAIN_KEYS, SET_ORDER};
 use crate::gotext::display;
 use crate::patch::{PatchError, fail};
@@ -176,12 +178,12 @@ fn merge_ordered_lists(original: &mut Object, patch: &mut Object, ty: TypeRef<'_
 /// The order in which the server knows the items once the patch has deleted some: what the patch adds takes the places that
 /// became free at the end, one for one.
 fn order_after_deletes(here: &[Value], patched: &[Value], key: &str) -> Vec<Value> {
-    let deletes = |item: &Value| item.get(PATCH).and_then(Value::as_str) == Some(DELETE);
-    let deleted = |item: &&Value| patched.iter().any(|other| deletes(other) && same_item(other, item, key));
-    let kept = here.iter().filter(|item| !deleted(item));
-    let added = patched.iter().filter(|item| item.get(PATCH).is_none() && position(here, item, key).is_none());
-    let free = here.iter().filter(deleted).count();
-    kept.chain(added.take(free)).cloned().collect()
+    let deletes = |item: &&Value| item.get(PATCH).and_then(Value::as_str) == Some(DELETE);
+    let deletions: Vec<Value> = patched.iter().filter(deletes).cloned().collect();
+    let (deletions, known) = (Places::of(&deletions, key), Places::of(here, key));
+    let (deleted, kept): (Vec<&Value>, Vec<&Value>) = here.iter().partition(|item| deletions.contains(item));
+    let added = patched.iter().filter(|item| item.get(PATCH).is_none() && !known.contains(item));
+    kept.into_iter().chain(added.take(deleted.len())).cloned().collect()
 }
 
 fn merge_lists(
@@ -200,15 +202,14 @@ fn merge_lists(
     let objects = original.iter().chain(&patch).filter(|item| item.as_object().is_some()).count();
     if objects == 0 {
         if deletes_items {
+            let patch = Places::of(&patch, "");
             original.retain(|item| !patch.contains(item));
             return Ok(original);
         }
-        let mut merged = Vec::with_capacity(original.len() + patch.len());
-        for item in original.iter().chain(&patch) {
-            if !merged.contains(item) {
-                merged.push(item.clone());
-            }
-        }
+        let both: Vec<Value> = original.iter().chain(&patch).cloned().collect();
+        let places = Places::of(&both, "");
+        let merged =
+            both.iter().enumerate().filter(|(place, item)| places.find(item) == Some(*place)).map(|(_, item)| item.clone()).collect();
         let (named, others) = partition(merged, &patch, "");
         return Ok(weave(named, others, &patch, &original, ""));
     }
@@ -231,13 +232,20 @@ fn merge_lists(
     };
     let item_type = ty.item();
     let mut merged = original.clone();
+    let known = Places::of(&original, key);
+    // A patch may name a new item more than once.
+    let mut added_at: HashMap<String, usize> = HashMap::new();
     for item in &patch {
         let Some(Value::Object(object)) = item.get(key).is_some().then_some(item) else {
             return Err(no_merge_key(item, key));
         };
-        match merged.iter_mut().find(|other| same_item(other, item, key)) {
+        let place = known.find(item).or_else(|| added_at.get(&identity(item, key)?).copied());
+        match place.map(|place| &mut merged[place]) {
             Some(Value::Object(other)) => *other = merge_objects(std::mem::take(other), object.clone(), item_type, mode)?,
-            _ => merged.extend(added(item.clone(), mode)),
+            _ => {
+                added_at.extend(identity(item, key).map(|identity| (identity, merged.len())));
+                merged.extend(added(item.clone(), mode));
+            }
         }
     }
     let (named, others) = partition(merged, &patch, key);
@@ -248,6 +256,7 @@ fn merge_lists(
 fn item_directives(original: &mut Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, bool), PatchError> {
     let mut replace = false;
     let mut plain = Vec::with_capacity(patch.len());
+    let mut deletions = Vec::new();
     for item in patch {
         let Some(directive) = item.get(PATCH) else {
             plain.push(item);
@@ -258,15 +267,15 @@ fn item_directives(original: &mut Vec<Value>, patch: Vec<Value>, key: &str) -> R
                 if item.get(key).is_none() {
                     return Err(no_merge_key(&item, key));
                 }
-                while let Some(index) = position(original, &item, key) {
-                    original.remove(index);
-                }
+                deletions.push(item);
             }
             Some(REPLACE) => replace = true,
             Some(MERGE) => return fail("merging lists cannot yet be specified in the patch"),
             _ => return Err(bad_patch_type(directive, item.as_object().unwrap_or(&Object::new()))),
         }
     }
+    let deletions = Places::of(&deletions, key);
+    original.retain(|item| !deletions.contains(item));
     Ok((plain, replace))
 }
 

@@ -65,6 +65,11 @@ fn applies() {
         ),
         (r#"{"containers":[{"name":"a"}]}"#, r#"{"containers":[{"$patch":"replace"},{"name":"z"}]}"#, r#"{"containers":[{"name":"z"}]}"#),
         (
+            r#"{"containers":[{"name":"a"}]}"#,
+            r#"{"containers":[{"name":"b"},{"name":"b","image":"1"}]}"#,
+            r#"{"containers":[{"name":"b","image":"1"},{"name":"a"}]}"#,
+        ),
+        (
             r#"{"containers":[{"name":"a","ports":[{"port":80,"protocol":"TCP"}]}]}"#,
             r#"{"containers":[{"name":"a","ports":[{"port":81}]}]}"#,
             r#"{"containers":[{"name":"a","ports":[{"port":81},{"port":80,"protocol":"TCP"}]}]}"#,
@@ -106,6 +111,19 @@ fn applies() {
     ] {
         assert_eq!(apply(parse(original), parse(patch), pod()).unwrap().to_string(), result, "{patch}");
     }
+}
+
+#[test]
+fn long_lists_merge_as_short_ones_do() {
+    let items = |range: std::ops::Range<i64>, image: &str| -> Value {
+        range.map(|number| Object::from_iter([("name", format!("n{number}")), ("image", image.to_owned())])).collect()
+    };
+    let mut original = Value::object();
+    original.set_at(&["containers"], items(0..2000, "old"));
+    let mut modified = original.clone();
+    modified.set_at(&["containers"], items(1000..3000, "new"));
+    let patch = create_two_way(&original, &modified, pod()).unwrap();
+    assert_eq!(apply(original, patch, pod()).unwrap(), modified);
 }
 
 #[test]
