@@ -204,6 +204,8 @@ impl Elector {
                 Err(err) => return Err(err),
             }
         }
+        let help = "Attempts that had to read the lease first.";
+        process().counter("leader_election_slowpath_total", help, Stability::Alpha, &["name"]).with(&[&self.config.name]).inc();
         let Some(current) = self.leases.get_opt(&self.config.name).await? else {
             let mut lease = Lease::default();
             lease.metadata.name = self.config.name.clone();

@@ -321,6 +321,24 @@ impl Client {
     }
 }
 
+/// Tries a read-change-write again while it meets a conflict, five times at most, as upstream's `retry.RetryOnConflict`.
+///
+/// `attempt` reads the object afresh each time; the last conflict is returned.
+pub async fn retry_on_conflict<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    const TRIES: usize = 5;
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(err) if err.is_conflict() => tokio::time::sleep(PAUSE).await,
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
 fn user_agent(name: &str) -> Result<HeaderValue, ConfigError> {
     HeaderValue::from_str(name).map_err(|_| ConfigError::Header { what: "user agent" })
 }

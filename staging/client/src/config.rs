@@ -169,3 +169,20 @@ fn in_cluster_at(dir: &Path, host: Option<&str>, port: Option<&str>) -> Result<(
     let namespace = std::fs::read_to_string(dir.join("namespace")).map(|text| text.trim().to_string()).unwrap_or_default();
     Ok((config, namespace))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_finds_its_own_account() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(in_cluster_at(dir.path(), None, Some("443")), Err(ConfigError::NotInCluster)));
+        assert!(matches!(in_cluster_at(dir.path(), Some("10.0.0.1"), Some("443")), Err(ConfigError::Read { what: "token", .. })));
+        std::fs::write(dir.path().join("token"), "abc\n").unwrap();
+        std::fs::write(dir.path().join("namespace"), "team").unwrap();
+        let (config, namespace) = in_cluster_at(dir.path(), Some("fd00::1"), Some("443")).unwrap();
+        assert_eq!((config.server.as_str(), namespace.as_str()), ("https://[fd00::1]:443", "team"));
+        assert!(matches!(config.auth, Auth::TokenFile { initial: Some(token), .. } if token == "abc"));
+    }
+}

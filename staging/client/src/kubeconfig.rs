@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub use edit::{File, Section};
 pub use load::Sources;
-pub use resolve::{Overrides, Resolved};
+pub use resolve::{Overrides, Resolved, for_daemon};
 
 /// What one or more files say, merged. Paths in it are absolute.
 #[derive(Clone, Debug, Default, PartialEq)]

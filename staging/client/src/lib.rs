@@ -32,7 +32,7 @@ mod watch;
 pub mod testing;
 
 pub use api::{Api, Deleted};
-pub use client::{Client, Upgraded};
+pub use client::{Client, Upgraded, retry_on_conflict};
 pub use config::{Auth, Config, ConfigError, Impersonation, Pem, TlsSettings, default_user_agent, in_cluster};
 pub use credentials::{TokenError, TokenSource};
 pub use discovery::{ApiGroup, ApiResource, ApiSubresource, ApiVersion, Discovery};

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use apimachinery::meta::v1::WatchEvent as WireEvent;
 use apimachinery::wire::Resource;
 use apimachinery::{StatusError, Value, json, proto};
 use bytes::{Buf, Bytes, BytesMut};
@@ -44,7 +45,7 @@ impl<K: Resource> Watch<K> {
     pub async fn next(&mut self) -> Result<Option<WatchEvent<K>>, Error> {
         match self.frames.next().await? {
             None => Ok(None),
-            Some((kind, object)) => event(&kind, &object, decode::<K>).map(Some),
+            Some(wire) => event(&wire, decode::<K>).map(Some),
         }
     }
 }
@@ -63,13 +64,14 @@ impl DynamicWatch {
     pub async fn next(&mut self) -> Result<Option<DynamicEvent>, Error> {
         match self.frames.next().await? {
             None => Ok(None),
-            Some((kind, object)) => event(&kind, &object, decode_value).map(Some),
+            Some(wire) => event(&wire, decode_value).map(Some),
         }
     }
 }
 
-fn event<T>(kind: &str, object: &[u8], decode: fn(&[u8]) -> Result<T, Error>) -> Result<WatchEvent<T>, Error> {
-    Ok(match kind {
+fn event<T>(wire: &WireEvent, decode: fn(&[u8]) -> Result<T, Error>) -> Result<WatchEvent<T>, Error> {
+    let object = wire.object.as_bytes();
+    Ok(match wire.type_.as_str() {
         "ADDED" => WatchEvent::Added(decode(object)?),
         "MODIFIED" => WatchEvent::Modified(decode(object)?),
         "DELETED" => WatchEvent::Deleted(decode(object)?),
@@ -98,8 +100,8 @@ impl Frames {
         Frames { body: response.body, buffer: BytesMut::new(), searched: 0, protobuf, ended: false }
     }
 
-    /// Type and object of the next event. All state lives in `self`, so a dropped call loses nothing.
-    async fn next(&mut self) -> Result<Option<(String, Bytes)>, Error> {
+    /// The next event, its object still encoded. All state lives in `self`, so a dropped call loses nothing.
+    async fn next(&mut self) -> Result<Option<WireEvent>, Error> {
         loop {
             if let Some(frame) = self.take_frame()? {
                 return self.split(&frame).map(Some);
@@ -134,7 +136,7 @@ impl Frames {
             let end = match self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
                 Some(offset) => self.searched + offset + 1,
                 // A last line may lack its end, if it is whole.
-                None if self.ended && json::from_slice::<apimachinery::meta::v1::WatchEvent>(&self.buffer).is_ok() => self.buffer.len(),
+                None if self.ended && json::from_slice::<WireEvent>(&self.buffer).is_ok() => self.buffer.len(),
                 None => {
                     self.searched = self.buffer.len();
                     return Ok(None);
@@ -148,11 +150,11 @@ impl Frames {
         }
     }
 
-    fn split(&self, frame: &[u8]) -> Result<(String, Bytes), Error> {
-        let event: apimachinery::meta::v1::WatchEvent = match self.protobuf {
-            true => proto::from_slice(frame).map_err(|source| Error::Decode { kind: "WatchEvent".into(), source: source.into() })?,
-            false => json::from_slice(frame).map_err(|source| Error::Decode { kind: "WatchEvent".into(), source: source.into() })?,
-        };
-        Ok((event.type_, Bytes::copy_from_slice(event.object.as_bytes())))
+    fn split(&self, frame: &[u8]) -> Result<WireEvent, Error> {
+        let failed = |source| Error::Decode { kind: "WatchEvent".into(), source };
+        match self.protobuf {
+            true => proto::from_slice(frame).map_err(|err| failed(err.into())),
+            false => json::from_slice(frame).map_err(|err| failed(err.into())),
+        }
     }
 }

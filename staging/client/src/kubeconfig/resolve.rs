@@ -1,9 +1,9 @@
 //! From a merged kubeconfig and the command line to one server and one identity.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Cluster, Kubeconfig, KubeconfigError, User};
+use super::{Cluster, Kubeconfig, KubeconfigError, Sources, User};
 use crate::config::{Auth, Config, Impersonation, Pem};
 use crate::exec::{ExecCluster, ExecSettings, InteractiveMode};
 
@@ -160,6 +160,26 @@ impl Kubeconfig {
         }
         Ok(user)
     }
+}
+
+/// What a daemon gets from `--kubeconfig` and `--master`, or without either from the pod it runs in (`BuildConfigFromFlags`).
+///
+/// `host` and `port` are the values of `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`, read by the caller.
+pub fn for_daemon(
+    kubeconfig: Option<&Path>,
+    master: Option<&str>,
+    host: Option<&str>,
+    port: Option<&str>,
+) -> Result<Config, KubeconfigError> {
+    let master = master.filter(|master| !master.is_empty());
+    let kubeconfig = kubeconfig.filter(|path| !path.as_os_str().is_empty());
+    if kubeconfig.is_none() && master.is_none() {
+        tracing::warn!("neither --kubeconfig nor --master was specified, using the in-cluster configuration");
+        return Ok(crate::in_cluster(host, port)?.0);
+    }
+    let files = kubeconfig.map(Sources::file).unwrap_or_default().load()?;
+    let overrides = Overrides { server: master.map(str::to_string), ..Overrides::default() };
+    Ok(files.resolve(&overrides)?.config)
 }
 
 fn pem(data: &[u8], file: Option<&PathBuf>) -> Option<Pem> {

@@ -170,3 +170,17 @@ fn an_edit_keeps_what_it_does_not_know() {
     assert_eq!((resolved.config.server.as_str(), resolved.context.as_str()), ("https://h", "y"));
     Client::new(&resolved.config).unwrap();
 }
+
+#[test]
+fn a_daemon_takes_its_file_its_master_or_the_pods_own_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config");
+    std::fs::write(&path, BASIC).unwrap();
+    assert_eq!(for_daemon(Some(&path), None, None, None).unwrap().server, "https://10.0.0.1:6443");
+    assert_eq!(for_daemon(Some(&path), Some("https://other"), None, None).unwrap().server, "https://other");
+    assert_eq!(for_daemon(None, Some("http://127.0.0.1:8080/"), None, None).unwrap().server, "http://127.0.0.1:8080");
+    let err = for_daemon(Some(&dir.path().join("none")), None, None, None).unwrap_err();
+    assert!(err.to_string().ends_with("none: no such file or directory"), "{err}");
+    let err = for_daemon(None, Some(""), None, None).unwrap_err();
+    assert!(err.to_string().starts_with("unable to load in-cluster configuration"), "{err}");
+}

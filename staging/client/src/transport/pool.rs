@@ -8,7 +8,7 @@
 //! A request takes a [`Lease`]; dropping it (the response's body holds it) frees the stream or gives the connection back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -54,6 +54,8 @@ struct H2 {
     streams: Arc<AtomicUsize>,
     /// The server's own limit, learned by the driver.
     allowed: Arc<AtomicUsize>,
+    /// It has turned a request away (it is going away): nothing new is put on it.
+    retired: Arc<AtomicBool>,
 }
 
 impl H2 {
@@ -106,7 +108,7 @@ impl Pool {
             // Requests under way keep their connections; new ones prove the new identity.
             *state = State { generation, ..State::default() };
         }
-        state.h2.retain(|connection| !connection.sender.is_closed());
+        state.h2.retain(|connection| !connection.sender.is_closed() && !connection.retired.load(Ordering::Relaxed));
         if let Some(connection) = state.h2.iter().find(|connection| connection.has_room()) {
             let mut lease = connection.lease();
             lease.used = true;
@@ -147,7 +149,7 @@ impl Pool {
             learned.store(driver.current_max_send_streams(), Ordering::Relaxed);
             polled
         })));
-        let connection = H2 { sender, streams: Arc::default(), allowed };
+        let connection = H2 { sender, streams: Arc::default(), allowed, retired: Arc::default() };
         let lease = connection.lease();
         let mut state = self.state.lock();
         if state.generation == generation {
@@ -194,6 +196,11 @@ impl Lease {
                 sender.try_send_request(request).await
             }
         };
+        if let (Err(failed), Kind::H2(connection)) = (&sent, &self.kind)
+            && failed.message().is_some()
+        {
+            connection.retired.store(true, Ordering::Relaxed);
+        }
         sent.map_err(|mut failed| NotSent { request: failed.take_message(), error: failed.into_error() })
     }
 
