@@ -1,6 +1,8 @@
 //! The bottom of the house: what every component knows about API objects, with no I/O.
 //!
 //! Start reading in [`wire`], the traits every API type has; [`json`] and [`proto`] are its two encodings, [`schema`] its description.
+//! Objects of which only the JSON is known are [`Value`]s: [`patch`] and [`apply`] change them, [`typed`] tells what the schema says of each
+//! place, [`yaml`] reads and prints them. [`status`] is how failures are answered, [`validation`] how they are found.
 //! Upstream: staging/src/k8s.io/apimachinery.
 
 pub mod apply;
