@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod defaults;
 mod grpc;
+mod rbac;
 mod resources;
 mod types;
 
@@ -14,8 +15,9 @@ fn main() -> ExitCode {
         Some("grpc") => grpc::run(&root),
         Some("defaults") => defaults::run(&root),
         Some("resources") => resources::run(&root),
+        Some("rbac") => rbac::run(&root),
         Some("types") => types::run(&root),
-        _ => Err("usage: codegen defaults | grpc | resources | types".to_owned()),
+        _ => Err("usage: codegen defaults | grpc | rbac | resources | types".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

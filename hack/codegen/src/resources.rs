@@ -83,7 +83,9 @@ pub fn run(root: &Path) -> Result<(), String> {
             let _ = writeln!(out, "    ({group:?}, {kind:?}, {}),", column_list(rows(found, "columns")));
         }
     }
-    out.push_str("];\n\n/// Field labels that can be selected by, beyond those of every kind.\npub static SELECTABLE: &[Selectable] = &[\n");
+    out.push_str(
+        "];\n\n/// Field labels that can be selected by, beyond those of every kind.\npub static SELECTABLE: &[Selectable] = &[\n",
+    );
     for kind in rows(&selectors, "kinds") {
         let mut aliases = String::new();
         for table in ["alias", "map"] {

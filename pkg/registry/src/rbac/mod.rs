@@ -1,6 +1,7 @@
 //! The rbac.authorization.k8s.io group. Upstream: pkg/registry/rbac, pkg/apis/rbac.
 
 mod binding;
+pub mod bootstrap;
 mod role;
 
 use std::sync::Arc;
