@@ -53,29 +53,43 @@ pub fn is_pod_level_resource(name: &str) -> bool {
 /// What the scheduler sets aside for a pod: the larger of what the containers want while running and what starting them takes,
 /// pod-level amounts in their place where given, and the overhead of its runtime.
 pub fn pod_requests(pod: &Pod) -> ResourceList {
-    pod_amounts(pod, |resources| &resources.requests, true)
+    pod_amounts(pod, |resources| &resources.requests, true, &ResourceList::nil())
+}
+
+/// As [`pod_requests`], where a container that does not ask for a resource of `missing` counts as asking for that much.
+pub fn pod_requests_or(pod: &Pod, missing: &ResourceList) -> ResourceList {
+    pod_amounts(pod, |resources| &resources.requests, true, missing)
 }
 
 /// As [`pod_requests`], for limits. A resource counts only if the pod or a container has a limit on it.
 pub fn pod_limits(pod: &Pod) -> ResourceList {
-    pod_amounts(pod, |resources| &resources.limits, true)
+    pod_amounts(pod, |resources| &resources.limits, true, &ResourceList::nil())
 }
 
 /// As [`pod_requests`] without the overhead.
 pub fn pod_requests_without_overhead(pod: &Pod) -> ResourceList {
-    pod_amounts(pod, |resources| &resources.requests, false)
+    pod_amounts(pod, |resources| &resources.requests, false, &ResourceList::nil())
 }
 
-fn pod_amounts(pod: &Pod, of: impl Fn(&ResourceRequirements) -> &ResourceList, overhead: bool) -> ResourceList {
+fn pod_amounts(pod: &Pod, of: impl Fn(&ResourceRequirements) -> &ResourceList, overhead: bool, missing: &ResourceList) -> ResourceList {
+    let of_container = |container: &Container| {
+        let mut amounts = of(&container.resources).clone();
+        for (name, amount) in missing {
+            if !amounts.contains_key(name) {
+                amounts.insert(name, amount.clone());
+            }
+        }
+        amounts
+    };
     let mut running = ResourceList::empty();
     for container in &pod.spec.containers {
-        add(&mut running, of(&container.resources));
+        add(&mut running, &of_container(container));
     }
     // Init containers run one after another, beside the sidecars started before them.
     let mut sidecars = ResourceList::empty();
     let mut starting = ResourceList::empty();
     for container in &pod.spec.init_containers {
-        let wanted = of(&container.resources);
+        let wanted = &of_container(container);
         if is_sidecar(container) {
             add(&mut running, wanted);
             add(&mut sidecars, wanted);
