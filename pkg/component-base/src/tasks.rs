@@ -112,7 +112,11 @@ impl Tasks {
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 ended = self.running.join_next_with_id(), if !self.running.is_empty() => {
-                    if let Some(ended) = ended && let Err(error) = self.judge(ended) {
+                    if let Some(ended) = ended
+                        && let Err(error) = self.judge(ended)
+                        // The token may have fired since, and the task been the first to heed it.
+                        && !(self.stop.is_cancelled() && matches!(error, TaskError::EndedEarly { .. }))
+                    {
                         tracing::error!(err = %error, "Task took the process down");
                         first_error = Some(error);
                         self.stop.cancel();

@@ -11,6 +11,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// The runtime sends an event before its own lists show it: waits between the looks until they do.
+const AFTER_EVENT: [Duration; 5] = [
+    Duration::from_millis(5),
+    Duration::from_millis(15),
+    Duration::from_millis(30),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+];
 /// Without a look for this long the node is not ready.
 const THRESHOLD: Duration = Duration::from_secs(180);
 /// Between two attempts to follow the runtime's events.
@@ -80,7 +88,8 @@ impl Pleg {
         }
     }
 
-    async fn relist(&self, changed: &(dyn Fn(&str) + Send + Sync)) -> Result<(), Status> {
+    /// One look; whether anything was not as before.
+    async fn relist(&self, changed: &(dyn Fn(&str) + Send + Sync)) -> Result<bool, Status> {
         let sandboxes = self.runtime.list_pod_sandbox(v1::ListPodSandboxRequest::default());
         let containers = self.runtime.list_containers(v1::ListContainersRequest::default());
         let (sandboxes, containers) = tokio::try_join!(sandboxes, containers)?;
@@ -88,23 +97,36 @@ impl Pleg {
         let old = std::mem::replace(&mut *self.snapshots.lock().expect("no holder panics"), fresh.clone());
         *self.last.lock().expect("no holder panics") = Some(Instant::now());
         let gone = old.keys().filter(|uid| !fresh.contains_key(*uid));
+        let mut any = false;
         for uid in fresh.iter().filter(|(uid, pod)| old.get(*uid) != Some(pod)).map(|(uid, _)| uid).chain(gone) {
+            any = true;
             changed(uid);
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Looks until stopped, and calls `changed` with the UID of each pod in which something is not as before.
     pub async fn run(&self, changed: &(dyn Fn(&str) + Send + Sync), stop: CancellationToken) {
+        let look = || async {
+            self.relist(changed).await.unwrap_or_else(|err| {
+                tracing::warn!(err = %err.message(), "cannot list what the runtime runs");
+                false
+            })
+        };
         let looking = async {
             loop {
-                if let Err(err) = self.relist(changed).await {
-                    tracing::warn!(err = %err.message(), "cannot list what the runtime runs");
-                }
+                look().await;
                 // Both arms are cancel-safe: a hint that is lost is made good by the next look.
                 tokio::select! {
                     () = tokio::time::sleep(PERIOD) => {}
-                    () = self.hint.notified() => {}
+                    () = self.hint.notified() => {
+                        for delay in AFTER_EVENT {
+                            tokio::time::sleep(delay).await;
+                            if look().await {
+                                break;
+                            }
+                        }
+                    }
                 }
             }
         };
@@ -119,12 +141,14 @@ impl Pleg {
         loop {
             match cri_api::containerd::task_ends(&self.channel).await {
                 Ok(mut events) => {
-                    while let Ok(Some(_)) = events.message().await {
-                        self.hint.notify_one();
+                    while let Ok(Some(event)) = events.message().await {
+                        if event.is_about_container() {
+                            self.hint.notify_one();
+                        }
                     }
                 }
                 Err(err) if err.code() == cri_api::Code::Unimplemented => std::future::pending().await,
-                Err(_) => {}
+                Err(err) => tracing::debug!(err = %err.message(), "the runtime's events cannot be followed"),
             }
             tokio::time::sleep(RECONNECT).await;
         }

@@ -3,6 +3,7 @@
 //! Only what the kubelet needs of it: that something happened to a task of a Kubernetes container.
 
 use crate::call;
+use prost::Message;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -12,13 +13,34 @@ struct SubscribeRequest {
     filters: Vec<String>,
 }
 
-/// The payload is left undecoded: the topic says enough.
+/// An event; its other fields are not looked at.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Envelope {
+    #[prost(message, optional, tag = "4")]
+    event: Option<Any>,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct Any {
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// What TaskExit and TaskOOM begin with. The latter has no process id.
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct TaskEnd {
+    #[prost(string, tag = "1")]
+    container_id: String,
     #[prost(string, tag = "2")]
-    pub namespace: String,
-    #[prost(string, tag = "3")]
-    pub topic: String,
+    id: String,
+}
+
+impl Envelope {
+    /// Whether it is about the container itself and not about a process that was executed in it.
+    pub fn is_about_container(&self) -> bool {
+        let end = self.event.as_ref().and_then(|event| TaskEnd::decode(event.value.as_slice()).ok());
+        end.is_none_or(|end| end.id.is_empty() || end.id == end.container_id)
+    }
 }
 
 /// Ends of processes and memory kills in the namespace CRI uses. Unimplemented where the runtime is not containerd.

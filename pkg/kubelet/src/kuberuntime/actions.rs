@@ -315,4 +315,3 @@ fn init_actions(pod: &Pod, status: &PodStatus, probes: &dyn Probes, actions: &mu
 #[cfg(test)]
 #[path = "actions_tests.rs"]
 mod tests;
-
