@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use api::core::v1::ObjectReference;
 use client::{Client, ConfigError};
 use component_base::endpoints::Endpoints;
 use component_base::health::Health;
@@ -15,6 +16,7 @@ use component_base::metrics;
 use component_base::serving::{ServeError, Server, ServingConfig};
 use component_base::tasks::{TaskError, Tasks};
 use http::StatusCode;
+use informer::events::Broadcaster;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +114,12 @@ pub async fn run(
             () = watches.wait_for_sync() => syncer.run(stop.clone()).await,
         }
     });
+    let broadcaster = Broadcaster::new();
+    let recorder = broadcaster.recorder("kube-proxy", &node_name);
+    tasks.spawn("events", move |stop| async move { broadcaster.run(client, stop).await });
+    // By upstream's habit a node's events carry its name for its UID.
+    let (kind, name, uid) = ("Node".to_owned(), node_name.clone(), node_name.clone());
+    recorder.event(&ObjectReference { kind, name, uid, ..ObjectReference::default() }, "Normal", "Starting", "");
     tracing::info!(node = node_name, mode = "nftables", "Running kube-proxy");
     Ok(tasks.drain(GRACE).await?)
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ipnetwork::IpNetwork;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -24,6 +25,8 @@ pub struct Changes {
     /// `None` for a slice that is gone or no longer ours.
     pub slices: HashMap<SliceName, Option<(ServiceName, PortEndpoints)>>,
     pub node: Option<NodeInfo>,
+    /// All ranges that cluster IPs are taken from, if they have changed.
+    pub service_cidrs: Option<Vec<IpNetwork>>,
     /// When the causes of the changed endpoints happened, as far as the slices tell.
     pub triggered: Vec<SystemTime>,
     /// Events, of which several may have become one change.
@@ -33,7 +36,7 @@ pub struct Changes {
 
 impl Changes {
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.slices.is_empty() && self.node.is_none()
+        self.services.is_empty() && self.slices.is_empty() && self.node.is_none() && self.service_cidrs.is_none()
     }
 }
 
@@ -68,6 +71,11 @@ impl Collector {
 
     pub fn node(&self, node: NodeInfo) {
         self.put(|changes| changes.node = Some(node));
+    }
+
+    /// All ranges that cluster IPs are taken from.
+    pub fn service_cidrs(&self, cidrs: Vec<IpNetwork>) {
+        self.put(|changes| changes.service_cidrs = Some(cidrs));
     }
 
     /// Takes what has come so far.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ipnetwork::IpNetwork;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,7 @@ pub struct Syncer {
     health: Arc<ProxyHealth>,
     service_health: ServiceHealth,
     node: NodeInfo,
+    service_cidrs: Vec<IpNetwork>,
     services: HashMap<ServiceName, Service>,
     /// Slices by their own name, with the Service that they belong to.
     slices: HashMap<SliceName, (ServiceName, PortEndpoints)>,
@@ -87,6 +89,7 @@ impl Syncer {
             health,
             service_health,
             node,
+            service_cidrs: Vec::new(),
             services: HashMap::new(),
             slices: HashMap::new(),
             slices_of: HashMap::new(),
@@ -194,6 +197,12 @@ impl Syncer {
             }
             touched.insert(name);
         }
+        if let Some(cidrs) = changes.service_cidrs
+            && cidrs != self.service_cidrs
+        {
+            self.service_cidrs = cidrs;
+            self.set_views();
+        }
         if let Some(node) = changes.node
             && node != self.node
         {
@@ -213,6 +222,10 @@ impl Syncer {
             return;
         }
         self.set_listening();
+        self.set_views();
+    }
+
+    fn set_views(&mut self) {
         for index in 0..self.proxiers.len() {
             let view = self.view(self.proxiers[index].view().family);
             self.proxiers[index].set_view(view);
@@ -363,7 +376,8 @@ impl Syncer {
             false => self.config.local_traffic.clone(),
         };
         let node = self.node.clone();
-        View { family, node, masquerade_all: self.config.masquerade_all, local_traffic }
+        let service_cidrs = self.service_cidrs.clone();
+        View { family, node, masquerade_all: self.config.masquerade_all, local_traffic, service_cidrs }
     }
 }
 

@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use api::core::v1::{Node, Service};
 use api::discovery::v1::EndpointSlice;
+use api::networking::v1::ServiceCIDR;
 use apimachinery::MicroTime;
-use client::{Api, Client};
+use client::{Api, Client, ListParams};
 use informer::{Event, Informer, InformerOptions};
+use ipnetwork::IpNetwork;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::changes::Collector;
@@ -20,11 +23,18 @@ const SELECTOR: &str = "!service.kubernetes.io/service-proxy-name,!service.kuber
 /// When the cause of a change of endpoints happened.
 const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
+/// Rest before a server that has no ServiceCIDRs is asked again.
+const NEXT_LOOK: Duration = Duration::from_secs(300);
+
 /// The informers that the proxy needs.
 pub struct Watches {
+    client: Client,
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
     node: Informer<Node>,
+    service_cidrs: Informer<ServiceCIDR>,
+    /// Whether it is known if the server has ServiceCIDRs, and then which.
+    has_looked: watch::Sender<bool>,
 }
 
 impl Watches {
@@ -96,12 +106,53 @@ impl Watches {
             _ if event.object().metadata.name == own_name => to.node(node_info(event.object(), bind_address)),
             _ => {}
         });
-        Self { services, slices, node }
+        let service_cidrs = Informer::new(Api::<ServiceCIDR>::all(client));
+        let (to, store) = (collector.clone(), service_cidrs.store());
+        service_cidrs.on_event(move |_| {
+            let all = store.list();
+            let cidrs = all.iter().flat_map(|object| object.spec.cidrs.iter());
+            let mut cidrs: Vec<IpNetwork> = cidrs.filter_map(|cidr| cidr.parse().ok()).collect();
+            cidrs.sort();
+            to.service_cidrs(cidrs);
+        });
+        Self { client: client.clone(), services, slices, node, service_cidrs, has_looked: watch::Sender::new(false) }
     }
 
     /// Follows the API server until `stop` fires.
     pub async fn run(&self, stop: CancellationToken) {
-        tokio::join!(self.services.run(stop.clone()), self.slices.run(stop.clone()), self.node.run(stop));
+        tokio::join!(
+            self.services.run(stop.clone()),
+            self.slices.run(stop.clone()),
+            self.node.run(stop.clone()),
+            self.follow_service_cidrs(stop),
+        );
+    }
+
+    /// A server may have no ServiceCIDRs, and Services work without. So this looks first, and again later.
+    async fn follow_service_cidrs(&self, stop: CancellationToken) {
+        let api = Api::<ServiceCIDR>::all(&self.client);
+        let look = async {
+            while let Err(error) = api.list(&ListParams { limit: 1, ..ListParams::default() }).await {
+                tracing::debug!(err = %error, "Cannot list ServiceCIDRs");
+                self.has_looked.send_replace(true);
+                tokio::time::sleep(NEXT_LOOK).await;
+            }
+        };
+        // Both arms are cancel-safe.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = look => {}
+        }
+        let synced = async {
+            self.service_cidrs.wait_for_sync().await;
+            self.has_looked.send_replace(true);
+        };
+        tokio::join!(self.service_cidrs.run(stop.clone()), async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = synced => {}
+            }
+        });
     }
 
     /// Waits until the collector has everything that there is. Cancel-safe.
@@ -109,6 +160,8 @@ impl Watches {
         self.services.wait_for_sync().await;
         self.slices.wait_for_sync().await;
         self.node.wait_for_sync().await;
+        // The sender lives as long as `self`.
+        drop(self.has_looked.subscribe().wait_for(|has_looked| *has_looked).await);
     }
 }
 

@@ -67,7 +67,7 @@ pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) ->
         ("service-endpoints-check", "", vec![format!("{service_key} vmap @no-endpoint-services")]),
         ("nodeport-endpoints-check", "", vec![format!("{node_port_key} vmap @no-endpoint-nodeports")]),
         // What still has a cluster IP after the translation asks for a port that no Service has.
-        ("cluster-ips-check", "", vec![format!("{ip} daddr @cluster-ips goto reject-chain")]),
+        ("cluster-ips-check", "", cluster_ips_check(view)),
         ("nat-prerouting", "type nat hook prerouting priority dstnat ;", vec!["jump services".to_owned()]),
         ("nat-output", "type nat hook output priority -100 ;", vec!["jump services".to_owned()]),
         ("nat-postrouting", "type nat hook postrouting priority srcnat ;", vec!["jump masquerading".to_owned()]),
@@ -102,6 +102,18 @@ pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) ->
         }
     }
     out
+}
+
+fn cluster_ips_check(view: &View) -> Vec<String> {
+    let ip = view.ip();
+    let mut rules = vec![format!("{ip} daddr @cluster-ips goto reject-chain")];
+    let of_family = view.service_cidrs.iter().filter(|cidr| cidr.is_ipv4() == (view.family == Family::V4));
+    let cidrs = merge(of_family.copied());
+    if !cidrs.is_empty() {
+        // Of no Service at all, or of one that is not known here yet: it must not leave by the default route.
+        rules.push(format!("{ip} daddr {} drop", any_of(&cidrs)));
+    }
+    rules
 }
 
 /// The match for the node's own addresses that node ports answer on; writes the set that it needs, if any.

@@ -36,6 +36,8 @@ pub struct View {
     pub node: NodeInfo,
     pub masquerade_all: bool,
     pub local_traffic: LocalTraffic,
+    /// The ranges that cluster IPs are taken from, of any family, as far as they are known.
+    pub service_cidrs: Vec<IpNetwork>,
 }
 
 impl View {

@@ -3,6 +3,7 @@
 mod net;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use component_base::metrics::Registry;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A node with a proxier for each family.
 struct World {
-    net: Net,
+    net: Arc<Net>,
     v4: Proxier,
     v6: Proxier,
     runtime: tokio::runtime::Runtime,
@@ -30,13 +31,19 @@ struct World {
 
 impl World {
     fn new() -> Option<Self> {
-        let net = Net::new()?;
+        let net = Arc::new(Net::new()?);
         let nft = Nft::new(net.nft());
         let node =
             NodeInfo { name: "node".into(), ips: ["10.1.0.1", "fd00:1::1"].map(|ip| ip.parse().unwrap()).to_vec(), ..NodeInfo::default() };
         let cidrs = ["10.244.0.0/16", "fd00:244::/32"].map(|cidr| cidr.parse().unwrap()).to_vec();
         let proxier = |family| {
-            let view = View { family, node: node.clone(), masquerade_all: false, local_traffic: LocalTraffic::Cidrs(cidrs.clone()) };
+            let view = View {
+                family,
+                node: node.clone(),
+                masquerade_all: false,
+                local_traffic: LocalTraffic::Cidrs(cidrs.clone()),
+                service_cidrs: ["10.96.0.0/16", "fd00:96::/112"].map(|cidr| cidr.parse().unwrap()).to_vec(),
+            };
             Proxier::new(view, NodePortAddresses::Primary, 14, nft.clone())
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -136,6 +143,7 @@ fn without_endpoints_and_on_unknown_ports_connections_are_refused_at_once() {
     }
     world.set(&Service { internal_local: true, ..web(Protocol::Tcp) }, &[1], false);
     assert_eq!(world.net.tcp_impatient(Pod1, "10.96.0.1:80"), "silence");
+    assert_eq!(world.net.tcp_impatient(Pod1, "10.96.0.2:80"), "silence", "a cluster IP of no Service");
 }
 
 #[test]
@@ -314,6 +322,31 @@ fn a_refused_transaction_is_followed_by_a_full_one() {
     assert!(world.runtime.block_on(world.v4.sync()).is_err());
     assert!(world.runtime.block_on(world.v4.sync()).unwrap().is_full);
     assert_eq!(world.net.tcp(Client, "10.96.0.1:80"), "Pod2 10.244.2.1");
+}
+
+#[test]
+fn no_connection_fails_while_endpoints_come_and_go() {
+    let Some(mut world) = World::new() else { return };
+    let service = web(Protocol::Tcp);
+    world.set(&service, &[1], true);
+    let (net, stop) = (world.net.clone(), Arc::new(AtomicBool::new(false)));
+    let stopping = stop.clone();
+    let client = std::thread::spawn(move || {
+        let mut count = 0;
+        while !stopping.load(Ordering::Relaxed) {
+            let answer = net.tcp(Client, if count % 2 == 0 { "10.96.0.1:80" } else { "10.1.0.1:30080" });
+            assert!(answer.starts_with("Pod"), "connection {count}: {answer}");
+            count += 1;
+        }
+        count
+    });
+    for _ in 0..20 {
+        for pods in [&[1, 2][..], &[2], &[2, 1], &[1]] {
+            world.set(&service, pods, true);
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(client.join().unwrap() > 10);
 }
 
 /// Prints what a large cluster costs: `cargo test -p ferrokube-proxy --test netns -- --ignored --nocapture`.

@@ -30,6 +30,7 @@ fn answer(seen: &Seen) -> Answer {
         "/api/v1/services" => ("ServiceList", "v1", SERVICES),
         "/apis/discovery.k8s.io/v1/endpointslices" => ("EndpointSliceList", "discovery.k8s.io/v1", SLICES),
         "/api/v1/nodes" => ("NodeList", "v1", NODES),
+        "/apis/networking.k8s.io/v1/servicecidrs" => return Answer::failure(404, "NotFound", "there are none here"),
         other => panic!("nobody should ask for {other}"),
     };
     Answer::ok(format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{{"resourceVersion":"9"}},"items":[{items}]}}"#))

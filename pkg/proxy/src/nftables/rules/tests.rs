@@ -11,6 +11,7 @@ fn view(family: Family) -> View {
         node: NodeInfo { name: "n1".into(), ips: vec!["192.168.0.1".parse().unwrap()], ..NodeInfo::default() },
         masquerade_all: false,
         local_traffic: LocalTraffic::Cidrs(vec!["10.244.0.0/16".parse().unwrap()]),
+        service_cidrs: Vec::new(),
     }
 }
 
