@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use client::{Client, ConfigError};
@@ -44,8 +43,8 @@ pub enum RunError {
 
 /// Runs until `stop` fires, and answers for a while longer.
 ///
-/// Names outside of the cluster are forwarded from the start; names of the cluster are answered, and the server is
-/// ready, once the API server has told all of them.
+/// Names outside of the cluster are forwarded from the start; those of the cluster are answered, and the server is ready,
+/// once the API server has told all of them. If it cannot be reached later, the last known names are answered.
 pub async fn run(config: Config, client: client::Config, stop: CancellationToken) -> Result<(), RunError> {
     let mut client = client.with_user_agent("kube-dns");
     client.protobuf = true;
@@ -59,11 +58,11 @@ pub async fn run(config: Config, client: client::Config, stop: CancellationToken
     let dns = Arc::new(DnsHandler::new(zone, forwarder, Metrics::new(registry)));
 
     // The parts outlive the order to stop by the time of the lame duck.
-    let (end, is_ready) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+    let end = CancellationToken::new();
     let mut tasks = Tasks::under(end.clone());
     let listeners = [
         ("health", config.health, health()),
-        ("ready", config.ready, ready(is_ready.clone(), stop.clone())),
+        ("ready", config.ready, ready(dns.clone(), stop.clone())),
         ("metrics", config.metrics, Endpoints::new("kube-dns", Health::new(), registry.clone(), SystemTime::now()).handler()),
     ];
     for (name, address, handler) in listeners {
@@ -74,18 +73,23 @@ pub async fn run(config: Config, client: client::Config, stop: CancellationToken
     let informers = watches.clone();
     tasks.spawn("informers", move |stop| async move { informers.run(stop).await });
     let (address, lameduck) = (config.address, config.lameduck);
+    let server = Server::bind(address).await.map_err(|source| RunError::Bind { address, source })?;
+    tracing::info!(%address, "Answering questions");
+    let handler = dns.clone();
     tasks.spawn("dns", move |end| async move {
-        // Without its names the server would deny them. Both arms are cancel-safe.
+        let running = server.run(handler.clone(), end);
+        let (outcome, ()) = tokio::join!(running, handler.probe_for_loop());
+        outcome
+    });
+    tasks.spawn_once("sync", move |end| async move {
+        // Both arms are cancel-safe.
         tokio::select! {
-            () = end.cancelled() => return Ok(()),
-            () = watches.wait_for_sync() => {}
+            () = end.cancelled() => {}
+            () = watches.wait_for_sync() => {
+                dns.set_synced();
+                tracing::info!("All names of the cluster are known");
+            }
         }
-        let server = Server::bind(address).await.map_err(|source| RunError::Bind { address, source })?;
-        tracing::info!(%address, "Answering questions");
-        is_ready.store(true, Ordering::Relaxed);
-        let running = server.run(dns.clone(), end);
-        let (outcome, ()) = tokio::join!(running, dns.probe_for_loop());
-        outcome.map_err(|source| RunError::Bind { address, source })
     });
     tasks.spawn_once("lameduck", move |_| async move {
         stop.cancelled().await;
@@ -107,11 +111,11 @@ fn health() -> Handler {
 }
 
 /// `/ready`: names are known, and the server is not about to end.
-fn ready(is_ready: Arc<AtomicBool>, stop: CancellationToken) -> Handler {
+fn ready(dns: Arc<DnsHandler>, stop: CancellationToken) -> Handler {
     handler(move |request: Request| {
         std::future::ready(match request.uri().path() {
             "/ready" if stop.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"),
-            "/ready" if is_ready.load(Ordering::Relaxed) => text(StatusCode::OK, "OK"),
+            "/ready" if dns.is_synced() => text(StatusCode::OK, "OK"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "the names of the cluster are not known yet"),
             _ => not_found(),
         })

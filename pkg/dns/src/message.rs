@@ -76,6 +76,10 @@ pub fn parse(bytes: &[u8], transport: Transport) -> Parsed {
         return Parsed::Refuse(response, transport);
     }
     match asked.query().query_class() {
+        // Nobody gets the zone as a whole.
+        _ if matches!(asked.query().query_type(), RecordType::AXFR | RecordType::IXFR) => {
+            Parsed::Refuse(asked.response(ResponseCode::Refused), transport)
+        }
         DNSClass::IN | DNSClass::ANY => Parsed::Ask(asked),
         _ => Parsed::Refuse(asked.response(ResponseCode::Refused), transport),
     }
@@ -321,6 +325,9 @@ mod tests {
         let mut chaos = question("version.bind.", None);
         chaos.queries[0].set_query_class(DNSClass::CH);
         assert_eq!(code(&chaos.to_vec().unwrap()), "Refused");
+        let mut transfer = question("cluster.local.", None);
+        transfer.queries[0].set_query_type(RecordType::AXFR);
+        assert_eq!(code(&transfer.to_vec().unwrap()), "Refused");
         let mut two = question("a.b.", None);
         two.add_query(two.queries[0].clone());
         assert_eq!(code(&two.to_vec().unwrap()), "FormErr");

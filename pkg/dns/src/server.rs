@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
@@ -31,6 +31,7 @@ pub struct Handler {
     pub zone: Arc<RwLock<Zone>>,
     pub forwarder: Forwarder,
     metrics: Metrics,
+    is_synced: AtomicBool,
     /// A name that we ask our upstream servers for. If the question comes back to us, they lead in a circle.
     pub probe: Name,
     pub is_looping: CancellationToken,
@@ -57,10 +58,20 @@ impl Handler {
             zone,
             forwarder,
             metrics,
+            is_synced: AtomicBool::new(false),
             probe: Name::from_ascii(&probe).expect("it is made of letters and digits"),
             is_looping: CancellationToken::new(),
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// The zone knows all names: from now on it may also deny some.
+    pub fn set_synced(&self) {
+        self.is_synced.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_synced(&self) -> bool {
+        self.is_synced.load(Ordering::Relaxed)
     }
 
     /// Asks the upstream servers for a name that only we know. Call it once the server runs: if the question arrives here,
@@ -104,6 +115,10 @@ impl Handler {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let answer = asked.answer(&self.zone.read(), turn);
         match answer {
+            // "No such name" would be remembered by clients; a failure makes them ask again, or somebody else.
+            Answer::Reply(_) | Answer::Chase(..) if !self.is_synced() => {
+                Handled::Reply(encode(asked.response(ResponseCode::ServFail), asked.limit()))
+            }
             Answer::Reply(message) => Handled::Reply(encode(message, asked.limit())),
             Answer::Forward if self.is_looping.is_cancelled() => {
                 Handled::Reply(encode(asked.response(ResponseCode::ServFail), asked.limit()))

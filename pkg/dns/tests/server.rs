@@ -36,6 +36,7 @@ fn start_on(server: Server, zone: Zone, routes: Vec<Route>) -> Running {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry);
     let handler = Arc::new(Handler::new(Arc::new(RwLock::new(zone)), Forwarder::new(routes), metrics));
+    handler.set_synced();
     let stop = CancellationToken::new();
     let task = AbortOnDropHandle::new(tokio::spawn(server.run(handler.clone(), stop.clone())));
     Running { address, handler, registry, stop, _task: task }
@@ -141,6 +142,19 @@ async fn without_upstream_the_answer_is_a_failure_at_once() {
     let server = start(zone("cluster.local.", &[]), Vec::new()).await;
     let answer = ask_udp(server.address, &question("www.example.com.")).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[tokio::test]
+async fn before_all_names_are_known_none_is_denied() {
+    let handler =
+        Handler::new(Arc::new(RwLock::new(zone("cluster.local.", &[]))), Forwarder::new(Vec::new()), Metrics::new(&Registry::new()));
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (address, stop, handler) = (server.local_addr().unwrap(), CancellationToken::new(), Arc::new(handler));
+    let _task = AbortOnDropHandle::new(tokio::spawn(server.run(handler.clone(), stop)));
+    let message = question("web.ns.svc.cluster.local.");
+    assert_eq!(ask_udp(address, &message).await.metadata.response_code, ResponseCode::ServFail);
+    handler.set_synced();
+    assert_eq!(ask_udp(address, &message).await.metadata.response_code, ResponseCode::NXDomain);
 }
 
 #[tokio::test]
