@@ -73,8 +73,8 @@ enum State {
 
 /// How a watch came to its end.
 enum End {
-    /// As agreed: go on from where it was.
-    Timeout,
+    /// As agreed, or cut off after it had worked: go on from where it was.
+    Resume(String),
     /// The revision is too old: list.
     Expired(String),
     /// Try again from the same revision, after a pause.
@@ -113,7 +113,7 @@ async fn follow<K: Resource>(shared: &Shared<K>) {
             pause_ms = pause.as_millis() as u64,
             "list or watch failed"
         );
-        shared.history.lock().note(Step::Failed { why: trouble.to_string() });
+        shared.history.lock().note(Step::Failed { why: chain(&trouble) });
         tokio::time::sleep(pause).await;
     }
 }
@@ -136,7 +136,7 @@ async fn step<K: Resource>(shared: &Shared<K>, state: State, resync: &mut Resync
             let end = watch(shared, from, resync).await;
             let version = shared.history.lock().resource_version.clone();
             match end {
-                End::Timeout => (State::Watch { from: version }, None),
+                End::Resume(_) => (State::Watch { from: version }, None),
                 End::Expired(why) => {
                     tracing::info!(kind = K::KIND, resource_version = version, why, "watch expired: listing again");
                     (State::List { from: String::new() }, None)
@@ -262,18 +262,17 @@ async fn watch<K: Resource>(shared: &Shared<K>, from: String, resync: &mut Resyn
             Ok(None) if count == 0 && opened.elapsed() < Duration::from_secs(1) => {
                 break End::Unavailable(Error::Decode { kind: "WatchEvent".into(), source: "very short watch: no events received".into() });
             }
-            Ok(None) => break End::Timeout,
+            Ok(None) => break End::Resume("ended".into()),
             // Cut off, or a frame nobody can read: resume from what was applied, for a list would cost the server far more.
-            Err(err) if err.is_connection_lost() => break if count > 0 { End::Timeout } else { End::Unavailable(err) },
+            Err(err) if err.is_connection_lost() => break if count > 0 { End::Resume(chain(&err)) } else { End::Unavailable(err) },
             Err(err) => break End::Broken(err),
         }
     };
     let mut history = shared.history.lock();
     let at = history.resource_version.clone();
     let why = match &end {
-        End::Timeout => "ended".to_string(),
-        End::Expired(why) => why.clone(),
-        End::Unavailable(err) | End::Broken(err) => err.to_string(),
+        End::Resume(why) | End::Expired(why) => why.clone(),
+        End::Unavailable(err) | End::Broken(err) => chain(err),
     };
     history.note(Step::Ended { at, why });
     end
@@ -300,4 +299,15 @@ fn take<K: Resource>(shared: &Shared<K>, event: WatchEvent<K>) -> Option<End> {
     // Set only after the event is applied, so that a resumed watch never starts beyond what the cache shows.
     shared.history.lock().resource_version = version;
     None
+}
+
+/// An error and what caused it, on one line.
+fn chain(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
