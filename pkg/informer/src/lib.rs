@@ -6,7 +6,8 @@
 //!                                   +--> handlers --key--> WorkQueue
 //! ```
 //! It owns list-and-watch ([`Informer`], [`Informers`]), the queue between an event and the work it causes ([`WorkQueue`]),
-//! the loop that does the work ([`Controller`]), and what such loops share: [`Expectations`], [`leader`], [`events`].
+//! the loop that does the work ([`Controller`]), and what daemons with such loops share: [`Expectations`], [`leader`], [`events`],
+//! [`delegated`] authentication.
 //! It never decides what to write: that is each controller's.
 //!
 //! Upstream: `client-go/tools/cache`, `util/workqueue`, `tools/leaderelection`, `tools/record`, and `pkg/controller/controller_utils.go`.
@@ -24,6 +25,7 @@ mod expectations;
 mod queue;
 mod rate_limit;
 
+pub mod delegated;
 pub mod events;
 pub mod leader;
 
