@@ -9,7 +9,9 @@ use apiserver::objects::{Handler, Objects, Update};
 use async_trait::async_trait;
 use storage::Store;
 
+use crate::core::connect::NodeAccess;
 use crate::core::service::IpRange;
+use crate::core::token::TokenIssuer;
 
 /// Settings of the built-in resources, from the API server's flags.
 #[derive(Clone)]
@@ -26,6 +28,10 @@ pub struct Config {
     pub service_ip_ranges: Vec<IpRange>,
     /// `--service-node-port-range`
     pub node_ports: RangeInclusive<u16>,
+    /// Makes service-account tokens; none without a key.
+    pub tokens: Option<TokenIssuer>,
+    /// How kubelets are reached.
+    pub nodes: Arc<NodeAccess>,
 }
 
 impl Default for Config {
@@ -37,6 +43,10 @@ impl Default for Config {
             event_ttl_seconds: 3600,
             service_ip_ranges: vec!["10.0.0.0/24".parse().expect("upstream's default is a range")],
             node_ports: 30_000..=32_767,
+            tokens: None,
+            nodes: Arc::new(NodeAccess::without_credentials(
+                ["Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"].map(str::to_owned).to_vec(),
+            )),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod printers;
 pub mod rbac;
 pub mod scheduling;
 pub mod storage;
+mod stored;
 pub mod validation;
 pub mod workloads;
 

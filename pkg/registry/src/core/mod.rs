@@ -1,6 +1,7 @@
 //! The core group. Upstream: pkg/registry/core, pkg/apis/core.
 
 mod config_map;
+pub mod connect;
 mod event;
 mod namespace;
 mod node;
@@ -8,6 +9,7 @@ pub mod pod;
 mod secret;
 pub mod service;
 mod service_account;
+pub mod token;
 pub mod validation;
 
 use apiserver::rest::ResourceDef;
@@ -20,10 +22,15 @@ pub fn resources(config: &Config) -> Vec<ResourceDef> {
         ResourceDef::stored(namespace::NamespaceStrategy).status(namespace::StatusStrategy).write("finalize", namespace::FinalizeStrategy),
         ResourceDef::stored(config_map::ConfigMapStrategy),
         ResourceDef::stored(secret::SecretStrategy),
-        ResourceDef::stored(service_account::ServiceAccountStrategy),
+        service_account::resource(config),
         event::resource(config.event_ttl_seconds),
-        ResourceDef::stored(node::NodeStrategy).status(node::StatusStrategy),
-        pod::resource(),
+        ResourceDef::stored(node::NodeStrategy).status(node::StatusStrategy).connect("proxy", connect::NodeProxy(connections(config))),
+        pod::resource(config),
+        pod::bindings(config),
         service::resource(config),
     ]
+}
+
+fn connections(config: &Config) -> connect::Connections {
+    connect::Connections { objects: config.objects.clone(), nodes: config.nodes.clone() }
 }

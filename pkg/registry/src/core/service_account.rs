@@ -5,10 +5,18 @@ use apimachinery::validation::field::{ErrorList, Path};
 use apimachinery::validation::names;
 use apimachinery::{Time, Value};
 use apiserver::request::RequestContext;
-use apiserver::rest::Strategy;
+use apiserver::rest::{ResourceDef, Strategy};
 
+use super::token::TokenCreater;
+use crate::Config;
 use crate::printers::age;
 use crate::validation::{object_meta, object_meta_update};
+
+/// Accounts and their tokens.
+pub fn resource(config: &Config) -> ResourceDef {
+    let tokens = TokenCreater { objects: config.objects.clone(), issuer: config.tokens.clone() };
+    ResourceDef::stored(ServiceAccountStrategy).create("token", tokens)
+}
 
 /// Rules of ServiceAccounts.
 #[derive(Clone, Copy, Debug)]

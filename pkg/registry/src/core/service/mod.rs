@@ -18,10 +18,14 @@ use api::core::v1::Service;
 use apiserver::rest::ResourceDef;
 
 use crate::Config;
+use crate::core::connect::ServiceProxy;
 
 /// Services, their status, and the hooks that allocate for them.
 pub fn resource(config: &Config) -> ResourceDef {
-    ResourceDef::stored(ServiceStrategy).status(StatusStrategy).hooks(allocation::Allocation::new(config))
+    ResourceDef::stored(ServiceStrategy)
+        .status(StatusStrategy)
+        .connect("proxy", ServiceProxy(super::connections(config)))
+        .hooks(allocation::Allocation::new(config))
 }
 
 /// Every kind of Service but a mere alias has (or could have) addresses of its own.
