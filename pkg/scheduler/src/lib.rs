@@ -16,10 +16,16 @@ pub mod resources;
 pub mod snapshot;
 
 pub mod cycle;
+
+pub mod cache;
 pub mod events;
 pub mod framework;
+pub mod handlers;
+pub mod metrics;
 pub mod plugins;
 pub mod profile;
+pub mod queue;
+pub mod scheduler;
 
 #[cfg(test)]
 mod testing;
