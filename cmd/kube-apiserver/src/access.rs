@@ -1,10 +1,10 @@
 //! Who gets in and what they may do: authenticators, authorizers and admission plugins from the config.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use apiserver::admission::Plugin;
-use apiserver::authentication::Authenticator;
+use apiserver::authentication::{Authenticated, Authenticator, Credentials};
 use apiserver::authentication::anonymous::Anonymous;
 use apiserver::authentication::bootstrap_token::BootstrapToken;
 use apiserver::authentication::request_header::RequestHeader;
@@ -12,12 +12,14 @@ use apiserver::authentication::service_account::ServiceAccountTokens;
 use apiserver::authentication::token_file::TokenFile;
 use apiserver::authentication::union::Union;
 use apiserver::authentication::x509::X509;
-use apiserver::authorization::Authorizer;
-use apiserver::authorization::rbac::Rbac;
+use apiserver::authorization::rbac::{self, Rbac};
+use apiserver::authorization::{Attributes, Authorizer, Decision, RuleSet};
 use apiserver::authorization::union::{self as authorizers, AlwaysAllow, AlwaysDeny, PrivilegedGroup};
 use apiserver::objects::Objects;
+use apiserver::request::User;
 use apiserver::service_account::{PublicKey, SigningKey, parse_public_keys};
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use component_base::http::BoxError;
 use component_base::serving::peer::CaBundle;
 use plugin::admission::Parts;
@@ -103,18 +105,78 @@ pub fn authenticator(config: &Config, keys: &TokenKeys, objects: &Arc<dyn Object
     Ok(Arc::new(Union { members, last }))
 }
 
-/// `system:masters` first, then the modes in the order of the flag.
-pub fn authorizer(config: &Config, objects: &Arc<dyn Objects>) -> Arc<dyn Authorizer> {
+/// `system:masters` first, then the modes in the order of the flag. `rbac` has to be told of roles by [`follow_rbac`].
+pub fn authorizer(config: &Config, rbac: &Rbac, objects: &Arc<dyn Objects>) -> Arc<dyn Authorizer> {
     let mut members: Vec<Box<dyn Authorizer>> = vec![Box::new(PrivilegedGroup)];
     for mode in &config.authorization_modes {
         members.push(match mode {
             AuthorizationMode::AlwaysAllow => Box::new(AlwaysAllow),
             AuthorizationMode::AlwaysDeny => Box::new(AlwaysDeny),
-            AuthorizationMode::Rbac => Box::new(Rbac::following(objects)),
+            AuthorizationMode::Rbac => Box::new(rbac.clone()),
             AuthorizationMode::Node => Box::new(NodeAuthorizer::following(objects)),
         });
     }
     Arc::new(authorizers::Union { members })
+}
+
+/// Tells an RBAC authorizer of every role and binding.
+pub fn follow_rbac(rbac: &Rbac, objects: &dyn Objects) {
+    for resource in ["roles", "clusterroles", "rolebindings", "clusterrolebindings"] {
+        let rbac = rbac.clone();
+        objects.follow(rbac::GROUP, resource, Box::new(move |change| rbac.change(change)));
+    }
+}
+
+/// An authenticator or authorizer that is there a little later: resources ask it, and it is made from their objects.
+pub struct Late<T: ?Sized>(Arc<OnceLock<Arc<T>>>);
+
+impl<T: ?Sized> Clone for Late<T> {
+    fn clone(&self) -> Self {
+        Late(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> Default for Late<T> {
+    fn default() -> Self {
+        Late(Arc::default())
+    }
+}
+
+impl<T: ?Sized> std::fmt::Debug for Late<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Late")
+    }
+}
+
+impl<T: ?Sized> Late<T> {
+    /// Hands it over. Later calls change nothing.
+    pub fn set(&self, value: Arc<T>) {
+        self.0.get_or_init(|| value);
+    }
+}
+
+#[async_trait]
+impl Authenticator for Late<dyn Authenticator> {
+    async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Authenticated>, String> {
+        match self.0.get() {
+            Some(authenticator) => authenticator.authenticate(credentials).await,
+            None => Err("the server is starting".to_owned()),
+        }
+    }
+}
+
+#[async_trait]
+impl Authorizer for Late<dyn Authorizer> {
+    async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        match self.0.get() {
+            Some(authorizer) => authorizer.authorize(attributes).await,
+            None => Decision::NoOpinion("the server is starting".to_owned()),
+        }
+    }
+
+    fn rules_for(&self, user: &User, namespace: &str) -> RuleSet {
+        self.0.get().map(|authorizer| authorizer.rules_for(user, namespace)).unwrap_or_default()
+    }
 }
 
 /// The plugins that are on, in upstream's order.

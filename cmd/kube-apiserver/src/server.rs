@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use apiserver::authentication::Authenticator;
+use apiserver::authorization::Authorizer;
+use apiserver::authorization::rbac::Rbac;
 use apiserver::objects::Objects;
 use apiserver::server::{Access, PostStartHook, Server, ServerBuilder};
 use component_base::endpoints::Endpoints;
@@ -12,12 +15,14 @@ use component_base::metrics;
 use component_base::serving::tls::{CertSource, TlsOptions};
 use component_base::serving::{self, ServingConfig};
 use component_base::tasks::Tasks;
+use registry::rbac::Escalation;
 use storage::Store;
 use storage::embedded::{EmbeddedStore, Options};
 use storage::etcd::EtcdStore;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{SHUTDOWN_GRACE, StoreConfig};
+use crate::access::Late;
+use crate::config::{AuthorizationMode, SHUTDOWN_GRACE, StoreConfig};
 use crate::{Config, access, bootstrap, paths};
 
 /// The store's file below `--data-dir`.
@@ -108,14 +113,35 @@ impl std::fmt::Debug for Parts {
 /// Puts the server together over an open store.
 pub fn assemble(config: &Config, store: Arc<dyn Store>, stop: &CancellationToken) -> Result<Parts, BoxError> {
     let keys = access::token_keys(config)?;
-    let registry_config = registry::Config { event_ttl_seconds: config.event_ttl.as_secs(), ..registry::Config::default() };
-    let builder = ServerBuilder::new(config.generic.clone(), store, bootstrap::resources(&registry_config))?;
+    let registry_config = registry::Config {
+        store: Some(store.clone()),
+        store_prefix: config.generic.etcd_prefix.clone(),
+        event_ttl_seconds: config.event_ttl.as_secs(),
+        service_ip_ranges: config.service_cidrs.iter().map(|range| range.parse()).collect::<Result<_, _>>()?,
+        node_ports: config.node_ports.0..=config.node_ports.1,
+        ..registry::Config::default()
+    };
+    // Some resources ask those who decide about requests, who in turn read the resources' objects.
+    let (late_authenticator, late_authorizer) = (Late::<dyn Authenticator>::default(), Late::<dyn Authorizer>::default());
+    let rbac = Rbac::default();
+    let uses_rbac = config.authorization_modes.contains(&AuthorizationMode::Rbac);
+    let declared = bootstrap::Parts {
+        registry: registry_config,
+        authenticator: Arc::new(late_authenticator.clone()),
+        authorizer: Arc::new(late_authorizer.clone()),
+        escalation: uses_rbac.then(|| Escalation { rbac: rbac.clone(), authorizer: Arc::new(late_authorizer.clone()) }),
+        api_audiences: config.api_audiences.clone(),
+    };
+    let builder = ServerBuilder::new(config.generic.clone(), store, bootstrap::resources(&declared))?;
     let objects: Arc<dyn Objects> = builder.objects();
-    registry_config.objects.set(objects.clone());
+    declared.registry.objects.set(objects.clone());
+    access::follow_rbac(&rbac, objects.as_ref());
 
-    let authorizer = access::authorizer(config, &objects);
+    let authorizer = access::authorizer(config, &rbac, &objects);
+    late_authorizer.set(authorizer.clone());
     let admission = access::admission(config, &objects, &authorizer);
     let authenticator = access::authenticator(config, &keys, &objects)?;
+    late_authenticator.set(authenticator.clone());
 
     let caches = builder.objects();
     let filled = move || if caches.caches().is_filled() { Ok(()) } else { Err("the watch cache has not been filled".to_owned()) };

@@ -23,7 +23,7 @@ mod tests;
 pub use compare::{Comparison, compare};
 pub use extract::{TypedError, check, field_set};
 pub use managed::{Managed, ManagedEntry, Operation};
-pub use manager::{ApplyError, Conflict, FieldManager};
+pub use manager::{ApplyError, Conflict, FieldManager, Versions};
 pub use merge::merge;
 pub use path::PathElement;
 pub use remove::remove;

@@ -13,7 +13,8 @@ pub mod authorization;
 pub mod request;
 
 pub mod handlers;
-pub mod managed_fields;
+mod apply_versions;
+mod managed_fields;
 pub mod rest;
 
 pub mod admission;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::Object;
-use apimachinery::gvk::GroupResource;
+use apimachinery::gvk::{GroupKind, GroupResource};
+use apimachinery::meta::v1::ObjectMeta;
 use apimachinery::status::{StatusError, reason};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::cache::{Caches, ResourceCache};
 use crate::kinds::Kind;
 use crate::objects::{Handler, Objects, Update};
 use crate::request::{RequestContext, RequestInfo, User};
+use crate::rest::hooks::nothing_to_finish;
 
 /// How often an internal update is tried against writers that are quicker.
 const UPDATE_TRIES: usize = 100;
@@ -130,6 +132,24 @@ impl ObjectStore {
         Ok(self.store.current_revision().await.map_err(|error| store_error(&error))?.get())
     }
 
+    async fn create_checked(&self, kind: &Kind, context: &RequestContext, mut object: Box<dyn Object>) -> Result<Box<dyn Object>, StatusError> {
+        let strategy = kind.strategy();
+        strategy.prepare_for_create(context, object.as_mut());
+        let errors = strategy.validate(context, object.as_ref());
+        let name = object.metadata().name.clone();
+        if !errors.is_empty() {
+            return Err(StatusError::invalid(&GroupKind::new(kind.def.group, kind.facts.kind), &name, &errors));
+        }
+        strategy.canonicalize(object.as_mut());
+        match self.insert(kind, object.as_ref()).await? {
+            Some(revision) => {
+                object.metadata_mut().resource_version = revision.to_string();
+                Ok(object)
+            }
+            None => Err(StatusError::already_exists(&GroupResource::new(kind.def.group, kind.def.resource), &name)),
+        }
+    }
+
     fn kind(&self, group: &str, resource: &str) -> Result<&Arc<Kind>, StatusError> {
         let found = self.kinds.get(resource).into_iter().flatten();
         found
@@ -163,9 +183,19 @@ pub fn store_error(error: &storage::Error) -> StatusError {
 }
 
 /// The context of what the server does by itself.
-pub fn own_context(verb: &'static str) -> RequestContext {
+fn own_context(kind: &Kind, verb: &'static str, metadata: &ObjectMeta) -> RequestContext {
     let user = User { name: "system:apiserver".to_owned(), groups: vec!["system:masters".to_owned()], ..User::default() };
-    let mut context = RequestContext::new(Arc::new(user), Arc::new(RequestInfo { is_resource: true, verb, ..RequestInfo::default() }));
+    let info = RequestInfo {
+        is_resource: true,
+        verb,
+        group: kind.facts.group.to_owned(),
+        version: kind.facts.version.to_owned(),
+        resource: kind.facts.resource.to_owned(),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone(),
+        ..RequestInfo::default()
+    };
+    let mut context = RequestContext::new(Arc::new(user), Arc::new(info));
     context.field_manager = "kube-apiserver".to_owned();
     context
 }
@@ -211,24 +241,18 @@ impl Objects for ObjectStore {
                     && kind.def.hub.version == object.version()
             })
             .ok_or_else(|| StatusError::internal(format!("kind {} is not stored by this server", object.kind())))?;
-        let context = own_context("create");
+        let context = own_context(kind, "create", object.metadata());
         let strategy = kind.strategy();
         strategy.default_object(object.as_mut());
         crate::handlers::create::fill_metadata(object.as_mut());
-        strategy.prepare_for_create(&context, object.as_mut());
-        let errors = strategy.validate(&context, object.as_ref());
-        let name = object.metadata().name.clone();
-        if !errors.is_empty() {
-            return Err(StatusError::invalid(&apimachinery::gvk::GroupKind::new(kind.def.group, kind.facts.kind), &name, &errors));
-        }
-        strategy.canonicalize(object.as_mut());
-        match self.insert(kind, object.as_ref()).await? {
-            Some(revision) => {
-                object.metadata_mut().resource_version = revision.to_string();
-                Ok(object.into())
-            }
-            None => Err(StatusError::already_exists(&GroupResource::new(kind.def.group, kind.def.resource), &name)),
-        }
+        crate::managed_fields::own(&context, kind, object.as_mut());
+        let finish = match &kind.def.hooks {
+            Some(hooks) => hooks.begin_create(&context, object.as_mut()).await?,
+            None => nothing_to_finish(),
+        };
+        let stored = self.create_checked(kind, &context, object).await;
+        finish(stored.is_ok()).await;
+        stored.map(Into::into)
     }
 
     async fn update(

@@ -18,7 +18,7 @@ mod selection;
 mod subresource;
 mod update;
 mod watch;
-pub mod write;
+pub(crate) mod write;
 
 use std::sync::Arc;
 

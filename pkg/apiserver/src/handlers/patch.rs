@@ -42,7 +42,7 @@ pub(super) async fn patch(call: &Call, request: Request) -> Result<Response, Sta
     check_options(call, media_type == "application/apply-patch+yaml")?;
     let body = read_body(request.into_body()).await?;
     if media_type == "application/apply-patch+yaml" {
-        let changed = managed_fields::apply(call, &body, validation).await?;
+        let changed = managed_fields::apply(call, &body).await?;
         let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
         return output::object(call, output, status, changed.object);
     }

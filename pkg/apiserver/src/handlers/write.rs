@@ -12,16 +12,16 @@ use crate::rest::hooks::nothing_to_finish;
 use crate::store::{Current, Written};
 
 /// The text of every conflict with another writer.
-pub(super) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+pub(crate) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
 /// How often an unconditional change is tried against quicker writers.
 const TRIES: usize = 100;
 
 /// Makes the new object (hub version) from the current one; `None` is an object that does not exist. Run again after a conflict.
-pub(super) type Make<'a> = &'a (dyn Fn(Option<&dyn Object>) -> Result<Box<dyn Object>, StatusError> + Send + Sync);
+pub(crate) type Make<'a> = &'a (dyn Fn(Option<&dyn Object>) -> Result<Box<dyn Object>, StatusError> + Send + Sync);
 
 /// How a change is made.
-pub(super) struct Change<'a> {
+pub(crate) struct Change<'a> {
     pub make: Make<'a>,
     /// The manager whose fields these are; `None` if `make` has taken care of that (apply).
     pub track: bool,
@@ -32,7 +32,7 @@ pub(super) struct Change<'a> {
 }
 
 /// What became of a change.
-pub struct Changed {
+pub(crate) struct Changed {
     pub object: Box<dyn Object>,
     pub created: bool,
 }
@@ -43,7 +43,7 @@ enum Step {
     Again(Option<Current>),
 }
 
-pub(super) async fn change(call: &Call, how: &Change<'_>) -> Result<Changed, StatusError> {
+pub(crate) async fn change(call: &Call, how: &Change<'_>) -> Result<Changed, StatusError> {
     let objects = call.server.objects();
     let mut live = !objects.caches().is_filled();
     let mut current = if live { None } else { objects.cached(&call.kind, call.namespace(), call.name())? };
@@ -217,7 +217,7 @@ fn keep_system_fields(new: &mut dyn Object, old: &dyn Object) {
 }
 
 /// The name and namespace of a body must be the URL's.
-pub(super) fn check_name(call: &Call, object: &mut dyn Object) -> Result<(), StatusError> {
+pub(crate) fn check_name(call: &Call, object: &mut dyn Object) -> Result<(), StatusError> {
     let name = call.name();
     let namespace = call.namespace().to_owned();
     let metadata = object.metadata_mut();
