@@ -23,7 +23,10 @@ const NAME: &str = "kubernetes";
 const PERIOD: Duration = Duration::from_secs(10);
 
 pub(super) async fn keep(server: Arc<Server>, config: Config, stop: CancellationToken) -> Result<(), BoxError> {
-    reconcile(&server, &config).await?;
+    // The server is of use without it: the loop goes on trying.
+    if let Err(error) = reconcile(&server, &config).await {
+        tracing::warn!(err = %error, "Cannot make the kubernetes service; trying again");
+    }
     tokio::spawn(async move {
         // Both arms are cancel-safe.
         while tokio::select! { () = stop.cancelled() => false, () = tokio::time::sleep(PERIOD) => true } {
