@@ -58,13 +58,22 @@ pub fn resources(parts: &Parts) -> Vec<ResourceDef> {
 pub fn hooks(config: &Config) -> Vec<PostStartHook> {
     let (service, authentication) = (config.clone(), config.clone());
     vec![
-        PostStartHook { name: "start-system-namespaces-controller", run: Box::new(|server, stop| Box::pin(namespaces::keep(server, stop))) },
+        PostStartHook {
+            name: "start-system-namespaces-controller",
+            run: Box::new(|server, stop| Box::pin(namespaces::keep(server, stop))),
+        },
         PostStartHook {
             name: "start-cluster-authentication-info-controller",
             run: Box::new(move |server, _| Box::pin(authentication_config::publish(server, authentication))),
         },
-        PostStartHook { name: "start-kube-apiserver-identity-lease-controller", run: Box::new(|server, stop| Box::pin(identity::keep(server, stop))) },
-        PostStartHook { name: "bootstrap-controller", run: Box::new(move |server, stop| Box::pin(kubernetes_service::keep(server, service, stop))) },
+        PostStartHook {
+            name: "start-kube-apiserver-identity-lease-controller",
+            run: Box::new(|server, stop| Box::pin(identity::keep(server, stop))),
+        },
+        PostStartHook {
+            name: "bootstrap-controller",
+            run: Box::new(move |server, stop| Box::pin(kubernetes_service::keep(server, service, stop))),
+        },
         PostStartHook { name: "rbac/bootstrap-roles", run: Box::new(|server, _| Box::pin(rbac::reconcile(server))) },
         PostStartHook {
             name: "scheduling/bootstrap-system-priority-classes",

@@ -12,8 +12,15 @@ use component_base::serving::tls::{CertSource, TlsOptions};
 #[derive(Clone, Debug)]
 pub enum StoreConfig {
     /// In a file below this folder.
-    Embedded { data_dir: PathBuf },
-    Etcd { servers: Vec<String>, ca_file: Option<PathBuf>, cert_file: Option<PathBuf>, key_file: Option<PathBuf> },
+    Embedded {
+        data_dir: PathBuf,
+    },
+    Etcd {
+        servers: Vec<String>,
+        ca_file: Option<PathBuf>,
+        cert_file: Option<PathBuf>,
+        key_file: Option<PathBuf>,
+    },
     /// Gone with the process: for tests.
     Memory,
 }
@@ -100,7 +107,8 @@ pub fn complete(flags: &Flags, problems: &mut Problems) -> Option<Config> {
         }
     };
     problems.take(TlsOptions::check_names(flags.text("tls-min-version"), &flags.strings("tls-cipher-suites")));
-    let advertise_address = flags.ip("advertise-address").filter(|address| !address.is_unspecified()).unwrap_or_else(|| default_address(bind));
+    let advertise_address =
+        flags.ip("advertise-address").filter(|address| !address.is_unspecified()).unwrap_or_else(|| default_address(bind));
 
     let max_streams = u32::try_from(flags.int("http2-max-streams-per-connection")).unwrap_or_else(|_| {
         problems.push("--http2-max-streams-per-connection can not be a negative value");
@@ -131,7 +139,9 @@ pub fn complete(flags: &Flags, problems: &mut Problems) -> Option<Config> {
     for (name, value) in flags.map("runtime-config") {
         problems.require(
             name == "api/all" && value != "false",
-            format_args!("--runtime-config={name}={value} is not supported by this build: it serves the API versions that are on by default"),
+            format_args!(
+                "--runtime-config={name}={value} is not supported by this build: it serves the API versions that are on by default"
+            ),
         );
     }
 
@@ -181,7 +191,9 @@ pub fn complete(flags: &Flags, problems: &mut Problems) -> Option<Config> {
         flags: Some(flags.clone()),
     };
     if config.service_account_issuers.is_empty() {
-        problems.push("service-account-issuer is a required flag, --service-account-signing-key-file and --service-account-issuer are required flags");
+        problems.push(
+            "service-account-issuer is a required flag, --service-account-signing-key-file and --service-account-issuer are required flags",
+        );
     } else if config.service_account_signing_key_file.is_none() {
         problems.push("--service-account-signing-key-file and --service-account-issuer are required flags");
     }
@@ -240,7 +252,8 @@ fn modes(flags: &Flags, problems: &mut Problems) -> Vec<AuthorizationMode> {
 }
 
 fn service_cidrs(flags: &Flags, problems: &mut Problems) -> Vec<String> {
-    let mut ranges: Vec<String> = flags.text("service-cluster-ip-range").split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    let mut ranges: Vec<String> =
+        flags.text("service-cluster-ip-range").split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
     if ranges.is_empty() {
         ranges.push("10.0.0.0/24".to_owned());
     }
@@ -255,7 +268,8 @@ fn service_cidrs(flags: &Flags, problems: &mut Problems) -> Vec<String> {
 
 fn check_admission_names(config: &Config, problems: &mut Problems) {
     let known = plugin::admission::in_order();
-    for (flag, names) in [("enable-admission-plugins", &config.enable_admission), ("disable-admission-plugins", &config.disable_admission)] {
+    for (flag, names) in [("enable-admission-plugins", &config.enable_admission), ("disable-admission-plugins", &config.disable_admission)]
+    {
         for name in names {
             problems.require(
                 known.iter().any(|entry| entry.name == name),
@@ -264,7 +278,10 @@ fn check_admission_names(config: &Config, problems: &mut Problems) {
         }
     }
     for name in &config.enable_admission {
-        problems.require(!config.disable_admission.contains(name), format_args!("[{name}] in enable-admission-plugins and disable-admission-plugins overlapped"));
+        problems.require(
+            !config.disable_admission.contains(name),
+            format_args!("[{name}] in enable-admission-plugins and disable-admission-plugins overlapped"),
+        );
     }
 }
 

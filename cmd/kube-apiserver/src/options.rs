@@ -11,14 +11,21 @@ const GATES: &[&str] = &[];
 
 /// The program: its flags and how they become a config.
 pub fn command() -> Command<Config> {
-    Command::new("The Kubernetes API server: validates and keeps the objects of a cluster and serves them to everybody else.", flags(), complete)
-        .honour_gates(GATES)
+    Command::new(
+        "The Kubernetes API server: validates and keeps the objects of a cluster and serves them to everybody else.",
+        flags(),
+        complete,
+    )
+    .honour_gates(GATES)
 }
 
 fn flags() -> FlagSet {
     FlagSet::of("kube-apiserver")
         .honour(&[
-            ("advertise-address", "The address on which other members of the cluster reach this server. Default: --bind-address, or the host's own."),
+            (
+                "advertise-address",
+                "The address on which other members of the cluster reach this server. Default: --bind-address, or the host's own.",
+            ),
             ("allow-privileged", "Allow privileged containers."),
             ("anonymous-auth", "Let requests without credentials in as system:anonymous."),
             ("api-audiences", "Audiences of tokens that are good for this server. Default: the service account issuers."),
@@ -52,7 +59,10 @@ fn flags() -> FlagSet {
             ("requestheader-group-headers", "Headers with a user's groups."),
             ("requestheader-uid-headers", "Headers with a user's UID."),
             ("requestheader-username-headers", "Headers with a user's name."),
-            ("runtime-config", "API versions to turn on or off. This build serves what is on by default: only `api/all=true` (no effect) is accepted."),
+            (
+                "runtime-config",
+                "API versions to turn on or off. This build serves what is on by default: only `api/all=true` (no effect) is accepted.",
+            ),
             ("secure-port", "The port for HTTPS."),
             ("service-account-issuer", "Issuer of service account tokens. The first one given is the one of new tokens."),
             ("service-account-key-file", "Keys that verify service account tokens."),

@@ -183,7 +183,8 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, BoxError> {
 /// Without certificate files a certificate is made for this run, as upstream does it in its certificate folder.
 fn self_signed(config: &Config) -> Result<TlsOptions, BoxError> {
     let host = config.advertise_address.to_string();
-    let names: Vec<pki::San> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", &host].map(pki::San::parse).into();
+    let names: Vec<pki::San> =
+        ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", &host].map(pki::San::parse).into();
     let (cert, key) = pki::cert::self_signed_serving(&host, &names, SystemTime::now())?;
     tracing::warn!("No --tls-cert-file: serving with a certificate made for this run, which no client trusts");
     Ok(TlsOptions::new(CertSource::Pem { cert, key: key.pem().to_owned() }))

@@ -12,8 +12,8 @@ pub mod authentication;
 pub mod authorization;
 pub mod request;
 
-pub mod handlers;
 mod apply_versions;
+pub mod handlers;
 mod managed_fields;
 pub mod rest;
 

@@ -84,9 +84,8 @@ pub(crate) fn tree(object: &dyn Object) -> Value {
 
 /// Server-side apply. Upstream: `applyPatcher` in endpoints/handlers/patch.go.
 pub(crate) async fn apply(call: &Call, body: &[u8]) -> Result<Changed, StatusError> {
-    let config = apimachinery::yaml::parse(body).map_err(|error| {
-        StatusError::bad_request(format!("error decoding YAML: error converting YAML to JSON: {error}"))
-    })?;
+    let config = apimachinery::yaml::parse(body)
+        .map_err(|error| StatusError::bad_request(format!("error decoding YAML: error converting YAML to JSON: {error}")))?;
     check_type(call, &config)?;
     let version = &call.kind.versions[call.version];
     let reset = reset_fields(call);

@@ -132,7 +132,12 @@ impl ObjectStore {
         Ok(self.store.current_revision().await.map_err(|error| store_error(&error))?.get())
     }
 
-    async fn create_checked(&self, kind: &Kind, context: &RequestContext, mut object: Box<dyn Object>) -> Result<Box<dyn Object>, StatusError> {
+    async fn create_checked(
+        &self,
+        kind: &Kind,
+        context: &RequestContext,
+        mut object: Box<dyn Object>,
+    ) -> Result<Box<dyn Object>, StatusError> {
         let strategy = kind.strategy();
         strategy.prepare_for_create(context, object.as_mut());
         let errors = strategy.validate(context, object.as_ref());

@@ -56,7 +56,9 @@ async fn reconcile(server: &Server, config: &Config) -> Result<(), StatusError> 
     if objects.get("discovery.k8s.io", "endpointslices", NAMESPACE, NAME).await?.is_none() {
         ensure(objects, Box::new(slice(address, port))).await?;
     } else {
-        objects.update("discovery.k8s.io", "endpointslices", NAMESPACE, NAME, &|current| Ok(completed_slice(current, address, port))).await?;
+        objects
+            .update("discovery.k8s.io", "endpointslices", NAMESPACE, NAME, &|current| Ok(completed_slice(current, address, port)))
+            .await?;
     }
     Ok(())
 }
@@ -120,9 +122,10 @@ fn subset(addresses: Vec<String>, port: i32) -> EndpointSubset {
 fn completed_endpoints(current: &dyn Object, address: IpAddr, port: i32) -> Option<Box<dyn Object>> {
     let mut endpoints = current.downcast_ref::<Endpoints>()?.clone();
     let own = address.to_string();
-    let found = endpoints.subsets.iter().any(|subset| {
-        subset.addresses.iter().any(|address| address.ip == own) && subset.ports.iter().any(|found| found.port == port)
-    });
+    let found = endpoints
+        .subsets
+        .iter()
+        .any(|subset| subset.addresses.iter().any(|address| address.ip == own) && subset.ports.iter().any(|found| found.port == port));
     if found {
         return None;
     }
@@ -142,14 +145,17 @@ fn slice(address: IpAddr, port: i32) -> EndpointSlice {
         ..Endpoint::default()
     }]
     .into();
-    slice.ports = vec![SlicePort { name: Some("https".to_owned()), port: Some(port), protocol: Some("TCP".to_owned()), ..SlicePort::default() }].into();
+    slice.ports =
+        vec![SlicePort { name: Some("https".to_owned()), port: Some(port), protocol: Some("TCP".to_owned()), ..SlicePort::default() }]
+            .into();
     slice
 }
 
 fn completed_slice(current: &dyn Object, address: IpAddr, port: i32) -> Option<Box<dyn Object>> {
     let mut found = current.downcast_ref::<EndpointSlice>()?.clone();
     let own = address.to_string();
-    let there = found.endpoints.iter().any(|endpoint| endpoint.addresses.contains(&own)) && found.ports.iter().any(|found| found.port == Some(port));
+    let there = found.endpoints.iter().any(|endpoint| endpoint.addresses.contains(&own))
+        && found.ports.iter().any(|found| found.port == Some(port));
     if there {
         return None;
     }

@@ -10,11 +10,7 @@ use component_base::http::BoxError;
 use super::ensure;
 
 const CLASSES: [(&str, i32, &str); 2] = [
-    (
-        "system-node-critical",
-        2_000_001_000,
-        "Used for system critical pods that must not be moved from their current node.",
-    ),
+    ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
     (
         "system-cluster-critical",
         2_000_000_000,

@@ -23,7 +23,11 @@ pub(super) async fn reconcile(server: Arc<Server>) -> Result<(), BoxError> {
     let objects: &dyn Objects = server.objects().as_ref();
     tokio::try_join!(
         try_join_all(read::<ClusterRole>(&policy, "clusterRoles")?.into_iter().map(|wanted| settle(objects, wanted, merge_cluster_role))),
-        try_join_all(read::<ClusterRoleBinding>(&policy, "clusterRoleBindings")?.into_iter().map(|wanted| settle(objects, wanted, merge_cluster_binding))),
+        try_join_all(read::<ClusterRoleBinding>(&policy, "clusterRoleBindings")?.into_iter().map(|wanted| settle(
+            objects,
+            wanted,
+            merge_cluster_binding
+        ))),
         try_join_all(read::<Role>(&policy, "roles")?.into_iter().map(|wanted| settle(objects, wanted, merge_role))),
         try_join_all(read::<RoleBinding>(&policy, "roleBindings")?.into_iter().map(|wanted| settle(objects, wanted, merge_binding))),
     )?;

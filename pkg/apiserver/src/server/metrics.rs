@@ -52,7 +52,15 @@ impl Metrics {
     /// Counts a request as running until the answer is dropped.
     pub fn running(&self, info: &RequestInfo, long: bool, mutating: bool) -> Running {
         let gauge = match long {
-            true => self.long_running.with(&["apiserver", &info.group, &info.resource, scope(info), &info.subresource, verb(info), &info.version]),
+            true => self.long_running.with(&[
+                "apiserver",
+                &info.group,
+                &info.resource,
+                scope(info),
+                &info.subresource,
+                verb(info),
+                &info.version,
+            ]),
             false => self.inflight.with(&[if mutating { "mutating" } else { "readOnly" }]),
         };
         gauge.inc();
