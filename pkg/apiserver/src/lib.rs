@@ -26,5 +26,6 @@ pub mod store;
 
 pub mod discovery;
 pub mod facts;
+mod openapi;
 
 pub mod service_account;

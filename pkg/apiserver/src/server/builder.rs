@@ -13,6 +13,7 @@ use crate::admission::Plugin;
 use crate::authentication::Authenticator;
 use crate::authorization::Authorizer;
 use crate::discovery::Discovery;
+use crate::openapi::OpenApi;
 use crate::kinds::Kind;
 use crate::rest::ResourceDef;
 use crate::store::ObjectStore;
@@ -102,6 +103,7 @@ impl ServerBuilder {
             limits: inflight::Limits::new(self.config.max_requests, self.config.max_mutating_requests),
             metrics: metrics::Metrics::new(registry),
             discovery,
+            openapi: OpenApi::new(&self.resources),
             objects: self.objects,
             resources: self.resources,
             authenticator: access.authenticator,

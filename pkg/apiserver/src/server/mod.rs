@@ -23,6 +23,7 @@ use crate::authentication::Authenticator;
 use crate::authorization::Authorizer;
 use crate::cache::Feed;
 use crate::discovery::Discovery;
+use crate::openapi::OpenApi;
 use crate::store::ObjectStore;
 
 /// A request for a path that is no resource. `None`: not this path.
@@ -39,6 +40,7 @@ pub struct Server {
     limits: inflight::Limits,
     metrics: metrics::Metrics,
     discovery: Discovery,
+    openapi: OpenApi,
     paths: Vec<PathHandler>,
     /// Ends watches and other long requests.
     stopping: CancellationToken,

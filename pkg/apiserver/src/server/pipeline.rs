@@ -202,6 +202,9 @@ async fn dispatch(server: Arc<Server>, request: Request, context: Arc<RequestCon
         if let Some(response) = server.paths.iter().find_map(|answer| answer(&request)) {
             return Ok(response);
         }
+        if let Some(answer) = server.openapi.answer(&request, &server.resources) {
+            return answer;
+        }
         return server.discovery.answer(&request, &server.resources);
     }
     let Some(endpoint) = server.resources.get(&info.group, &info.version, &info.resource) else {
