@@ -23,7 +23,8 @@ pub(super) fn of(endpoints: &[&Endpoint], dialect: Dialect, versions: &[(&str, &
             found.add_list(info.schema, info.group, info.version, info.kind);
         }
         for sub in endpoint.facts.subresources {
-            let (group, version) = if sub.version.is_empty() { (endpoint.facts.group, endpoint.facts.version) } else { (sub.group, sub.version) };
+            let (group, version) =
+                if sub.version.is_empty() { (endpoint.facts.group, endpoint.facts.version) } else { (sub.group, sub.version) };
             if let Some(info) = api::type_info(group, version, sub.kind) {
                 found.add_kind(info.schema, info.group, info.version, info.kind);
             }

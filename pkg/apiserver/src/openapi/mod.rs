@@ -147,7 +147,10 @@ impl OpenApi {
 fn protobuf_only(request: &Request) -> Option<StatusError> {
     let accept: Vec<&str> = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let accept = accept.join(",");
-    let json = accept.is_empty() || accept.split(',').any(|clause| matches!(clause.split(';').next().unwrap_or("").trim(), "application/json" | "application/*" | "*/*"));
+    let json = accept.is_empty()
+        || accept
+            .split(',')
+            .any(|clause| matches!(clause.split(';').next().unwrap_or("").trim(), "application/json" | "application/*" | "*/*"));
     (!json).then(|| StatusError::new(406, reason::NOT_ACCEPTABLE, "only the following media types are accepted: application/json"))
 }
 

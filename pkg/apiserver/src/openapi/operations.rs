@@ -11,8 +11,10 @@ use crate::server::Endpoint;
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// What an operation is called in its identifier, its method, and the verb it needs.
-const OBJECT: [(&str, &str, &str); 4] = [("get", "get", "read"), ("update", "put", "replace"), ("patch", "patch", "patch"), ("delete", "delete", "delete")];
-const COLLECTION: [(&str, &str, &str); 3] = [("list", "get", "list"), ("create", "post", "create"), ("deletecollection", "delete", "delete")];
+const OBJECT: [(&str, &str, &str); 4] =
+    [("get", "get", "read"), ("update", "put", "replace"), ("patch", "patch", "patch"), ("delete", "delete", "delete")];
+const COLLECTION: [(&str, &str, &str); 3] =
+    [("list", "get", "list"), ("create", "post", "create"), ("deletecollection", "delete", "delete")];
 
 const WRITE: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
 const LIST: [&str; 11] = [
@@ -28,7 +30,8 @@ const LIST: [&str; 11] = [
     "timeoutSeconds",
     "watch",
 ];
-const DELETE: [&str; 5] = ["dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents", "propagationPolicy"];
+const DELETE: [&str; 5] =
+    ["dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents", "propagationPolicy"];
 
 /// The paths of these endpoints.
 pub(super) fn paths(endpoints: &[&Endpoint], dialect: Dialect) -> Object {
@@ -40,7 +43,11 @@ pub(super) fn paths(endpoints: &[&Endpoint], dialect: Dialect) -> Object {
             "" => format!("/api/{}", facts.version),
             group => format!("/apis/{group}/{}", facts.version),
         };
-        let own = if facts.namespaced { format!("{base}/namespaces/{{namespace}}/{}", facts.resource) } else { format!("{base}/{}", facts.resource) };
+        let own = if facts.namespaced {
+            format!("{base}/namespaces/{{namespace}}/{}", facts.resource)
+        } else {
+            format!("{base}/{}", facts.resource)
+        };
         if facts.namespaced && facts.has_verb("list") {
             let mut item = Object::new();
             item.insert("get", maker.operation("list", "get", "list", None, "ForAllNamespaces"));
@@ -137,7 +144,8 @@ impl Maker<'_> {
             "patch" => WRITE.into_iter().chain(["force"]).collect(),
             "delete" => DELETE.into(),
             "deletecollection" => {
-                let mut names: Vec<&str> = LIST.into_iter().filter(|name| !matches!(*name, "allowWatchBookmarks" | "watch")).chain(DELETE).collect();
+                let mut names: Vec<&str> =
+                    LIST.into_iter().filter(|name| !matches!(*name, "allowWatchBookmarks" | "watch")).chain(DELETE).collect();
                 names.sort_unstable();
                 names
             }
@@ -244,7 +252,12 @@ impl Maker<'_> {
     fn parameter(&self, name: &str, place: &str, required: bool) -> Value {
         let kind = match name {
             "limit" | "timeoutSeconds" | "gracePeriodSeconds" => "integer",
-            "allowWatchBookmarks" | "watch" | "sendInitialEvents" | "force" | "orphanDependents" | "ignoreStoreReadErrorWithClusterBreakingPotential" => "boolean",
+            "allowWatchBookmarks"
+            | "watch"
+            | "sendInitialEvents"
+            | "force"
+            | "orphanDependents"
+            | "ignoreStoreReadErrorWithClusterBreakingPotential" => "boolean",
             _ => "string",
         };
         let mut parameter = Object::new();

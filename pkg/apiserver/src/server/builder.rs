@@ -13,8 +13,8 @@ use crate::admission::Plugin;
 use crate::authentication::Authenticator;
 use crate::authorization::Authorizer;
 use crate::discovery::Discovery;
-use crate::openapi::OpenApi;
 use crate::kinds::Kind;
+use crate::openapi::OpenApi;
 use crate::rest::ResourceDef;
 use crate::store::ObjectStore;
 
