@@ -77,8 +77,14 @@ pub async fn run(config: Config, client: client::Config, stop: CancellationToken
     tracing::info!(%address, "Answering questions");
     let handler = dns.clone();
     tasks.spawn("dns", move |end| async move {
-        let running = server.run(handler.clone(), end);
-        let (outcome, ()) = tokio::join!(running, handler.probe_for_loop());
+        let probe = async {
+            // Both arms are cancel-safe.
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = handler.probe_for_loop() => {}
+            }
+        };
+        let (outcome, ()) = tokio::join!(server.run(handler.clone(), end.clone()), probe);
         outcome
     });
     tasks.spawn_once("sync", move |end| async move {

@@ -19,6 +19,9 @@ use crate::message::{Asked, Transport, encode, is_answer_to};
 /// Patience with one server: the first attempt is short because a datagram may be lost.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
+/// Patience with all of them: clients wait for five seconds as a rule.
+const DEADLINE: Duration = Duration::from_secs(4);
+
 /// Questions under way at once; more would only queue up at the upstream.
 const CONCURRENT: usize = 1000;
 
@@ -106,8 +109,13 @@ impl Forwarder {
         response
     }
 
-    /// Asks one server after another, beginning with the one that answered last.
     async fn ask(&self, query: &Query, question: &[u8], transport: Transport) -> Result<(Message, Vec<u8>), ForwardError> {
+        let answered = timeout(DEADLINE, self.ask_in_turn(query, question, transport)).await;
+        answered.unwrap_or(Err(ForwardError::Silence))
+    }
+
+    /// Asks one server after another, beginning with the one that answered last.
+    async fn ask_in_turn(&self, query: &Query, question: &[u8], transport: Transport) -> Result<(Message, Vec<u8>), ForwardError> {
         let fits = |(route, _): &&(Route, AtomicUsize)| route.suffix.zone_of(query.name());
         let (route, preferred) = self.routes.iter().find(fits).ok_or(ForwardError::NoUpstream)?;
         let _slot = self.slots.try_acquire().map_err(|_| ForwardError::Busy)?;
