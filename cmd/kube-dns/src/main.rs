@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use client::kubeconfig::{Overrides, Sources};
+use client::kubeconfig::for_daemon;
 use component_base::daemon::{self, Command};
 use component_base::http::BoxError;
 use dns::{app, options};
@@ -17,13 +17,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// The settings of the kubeconfig, or without one those of the pod that this runs in.
+/// How to reach the API server: `--kubeconfig`, or the pod that this runs in.
 fn client_settings(kubeconfig: Option<&Path>) -> Result<client::Config, BoxError> {
-    if let Some(path) = kubeconfig {
-        return Ok(Sources::file(path).load()?.resolve(&Overrides::default())?.config);
-    }
     let variable = |name| std::env::var(name).ok();
     let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
-    let (config, _) = client::in_cluster(host.as_deref(), port.as_deref())?;
-    Ok(config)
+    Ok(for_daemon(kubeconfig, None, host.as_deref(), port.as_deref())?)
 }

@@ -1,8 +1,9 @@
 //! kube-proxy: makes Services reachable on this node.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use client::kubeconfig::{Overrides, Sources};
+use client::kubeconfig::for_daemon;
 use component_base::daemon::{self, Command};
 use component_base::http::BoxError;
 use proxy::{app, options};
@@ -13,15 +14,10 @@ fn main() -> ExitCode {
     daemon::main(command, |config, stop| app::run(config, client_settings, stop))
 }
 
-/// The settings of the kubeconfig; without one those of the pod that this runs in. `--master` wins over either.
+/// How to reach the API server: `--kubeconfig`, `--master`, or the pod that this runs in.
 fn client_settings(config: &options::Config) -> Result<client::Config, BoxError> {
-    if config.kubeconfig.is_some() || config.master.is_some() {
-        let sources = Sources { explicit: config.kubeconfig.as_ref().map(Into::into), ..Sources::default() };
-        let overrides = Overrides { server: config.master.clone(), ..Overrides::default() };
-        return Ok(sources.load()?.resolve(&overrides)?.config);
-    }
     let variable = |name| std::env::var(name).ok();
     let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
-    let (config, _) = client::in_cluster(host.as_deref(), port.as_deref())?;
-    Ok(config)
+    let kubeconfig = config.kubeconfig.as_deref().map(Path::new);
+    Ok(for_daemon(kubeconfig, config.master.as_deref(), host.as_deref(), port.as_deref())?)
 }
