@@ -25,7 +25,7 @@ pub fn service(object: &Service) -> Option<ServiceRecord> {
         }
         cluster_ips.extend(text.parse::<IpAddr>());
     }
-    (!cluster_ips.is_empty()).then(|| ServiceRecord { target: Target::ClusterIps(cluster_ips), ports })
+    (!cluster_ips.is_empty()).then_some(ServiceRecord { target: Target::ClusterIps(cluster_ips), ports })
 }
 
 /// The name of the slice's Service and the endpoints that are ready; `None` if it belongs to no Service.

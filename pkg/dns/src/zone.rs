@@ -269,10 +269,10 @@ impl Zone {
     }
 
     /// A name under the domain.
-    fn child<'a, const N: usize>(&self, labels: [&'a str; N]) -> Name {
+    fn child<const N: usize>(&self, labels: [&str; N]) -> Name {
         // The API admits only DNS labels; what is no label after all (it would be a bug there) names nothing.
         Name::from_labels(labels.iter().map(|label| label.as_bytes()))
-            .and_then(|name: Name| Ok(name.append_domain(&self.domain)?))
+            .and_then(|name: Name| name.append_domain(&self.domain))
             .unwrap_or_else(|_| self.domain.clone())
     }
 }

@@ -1,6 +1,5 @@
 //! The program: from a [`Config`] to a running proxy.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -207,29 +206,27 @@ fn with_proxy_mode(endpoints: Endpoints) -> Handler {
 }
 
 /// Serves plain HTTP. A port that is taken is tried again and again, unless it is to end the program.
-fn serve(
+async fn serve(
     name: &'static str,
     address: SocketAddr,
     hard_fail: bool,
     handler: Handler,
     stop: CancellationToken,
-) -> impl Future<Output = Result<(), ServeError>> + Send {
-    async move {
-        loop {
-            match Server::bind(ServingConfig::plain(address)) {
-                Ok(server) => {
-                    server.run(handler, stop).await;
-                    return Ok(());
-                }
-                Err(error) if hard_fail => return Err(error),
-                Err(error) => {
-                    tracing::error!(server = name, %address, err = %error, "Failed to serve; trying again");
-                }
+) -> Result<(), ServeError> {
+    loop {
+        match Server::bind(ServingConfig::plain(address)) {
+            Ok(server) => {
+                server.run(handler, stop).await;
+                return Ok(());
             }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(BIND_RETRY) => {}
+            Err(error) if hard_fail => return Err(error),
+            Err(error) => {
+                tracing::error!(server = name, %address, err = %error, "Failed to serve; trying again");
             }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(BIND_RETRY) => {}
         }
     }
 }

@@ -15,7 +15,6 @@ use component_base::problems::Problems;
 use ipnetwork::IpNetwork;
 
 use crate::config::{LocalTraffic, NodePortAddresses};
-use crate::service::Family;
 
 const HEALTHZ_PORT: u16 = 10256;
 const METRICS_PORT: u16 = 10249;
@@ -141,7 +140,6 @@ pub struct Config {
     pub min_sync_period: Option<Duration>,
     pub detect_local: DetectLocal,
     pub node_ports: NodePortAddresses,
-    pub families: Vec<Family>,
     pub oom_score_adj: i32,
     pub conntrack: ConntrackSettings,
 }
@@ -354,8 +352,6 @@ fn validate(settings: Settings, action: Action, master: Option<&str>, problems: 
         invalid("ClientConnection.Burst", &settings.burst, "must be non-negative");
         0
     });
-    // An address of one family says that the node has only that one.
-    let families = vec![Family::V4, Family::V6];
     Config {
         action,
         kubeconfig: named(&settings.kubeconfig),
@@ -374,7 +370,6 @@ fn validate(settings: Settings, action: Action, master: Option<&str>, problems: 
         min_sync_period: (!settings.min_sync_period.is_zero()).then_some(settings.min_sync_period),
         detect_local,
         node_ports,
-        families,
         oom_score_adj: i32::try_from(settings.oom_score_adj).unwrap_or_default(),
         conntrack: settings.conntrack,
     }

@@ -28,7 +28,7 @@ enum Reach<'n> {
 /// one is left, so that the last pod of a service drains rather than dies.
 pub fn categorize<'a>(service: &Service, port: &ServicePort, endpoints: &'a [Endpoint], node: &NodeInfo, family: Family) -> Usable<'a> {
     let all = || endpoints.iter().filter(|endpoint| Family::of(endpoint.ip) == family);
-    let mut usable = Usable { any: all().any(|endpoint| is_usable(endpoint)), ..Usable::default() };
+    let mut usable = Usable { any: all().any(is_usable), ..Usable::default() };
     if service.uses_cluster_endpoints(port) {
         let reach = reach(all(), node);
         usable.cluster = all().filter(|endpoint| endpoint.is_ready && is_within(endpoint, reach)).collect();

@@ -10,9 +10,28 @@ use crate::service::Family;
 /// Name of the tables, in either family.
 pub const TABLE: &str = "kube-proxy";
 
-/// The statements that make the table's fixed part, each on a line of its own.
-pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) -> String {
-    let mut out = String::with_capacity(8 << 10);
+/// The table's fixed part, as statements each on a line of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Base {
+    /// Makes the table, its sets, maps and chains. May be said again of a table that has them.
+    pub declarations: String,
+    /// Makes the chains' rules.
+    pub contents: String,
+}
+
+impl Base {
+    /// The names of one kind (`chain`, `set`, `map`) that it declares.
+    pub fn names<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
+        self.declarations.lines().filter_map(move |line| {
+            let mut words = line.split(' ').skip(1);
+            (words.next() == Some(kind)).then(|| words.nth(2)).flatten()
+        })
+    }
+}
+
+/// The fixed part of the table that `view` sees.
+pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) -> Base {
+    let (mut out, mut contents) = (String::with_capacity(4 << 10), String::with_capacity(4 << 10));
     let (ip, mark) = (view.ip(), 1_u32 << masquerade_bit);
     let address = match view.family {
         Family::V4 => "ipv4_addr",
@@ -43,7 +62,7 @@ pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) ->
         let _ = writeln!(out, "add {kind} {ip} {TABLE} {name} {{ {definition} comment \"{comment}\" ; }}");
     }
 
-    let node_port_match = node_port_match(&mut out, view, node_ports);
+    let node_port_match = node_port_match(&mut out, &mut contents, view, node_ports);
     let service_key = format!("{ip} daddr . meta l4proto . th dport");
     let node_port_key = format!("{node_port_match} meta l4proto . th dport");
     let chains: [(&str, &str, Vec<String>); 16] = [
@@ -98,10 +117,10 @@ pub fn base(view: &View, node_ports: &NodePortAddresses, masquerade_bit: u32) ->
     }
     for (name, _, rules) in &chains {
         for rule in rules {
-            let _ = writeln!(out, "add rule {ip} {TABLE} {name} {rule}");
+            let _ = writeln!(contents, "add rule {ip} {TABLE} {name} {rule}");
         }
     }
-    out
+    Base { declarations: out, contents }
 }
 
 fn cluster_ips_check(view: &View) -> Vec<String> {
@@ -117,7 +136,7 @@ fn cluster_ips_check(view: &View) -> Vec<String> {
 }
 
 /// The match for the node's own addresses that node ports answer on; writes the set that it needs, if any.
-fn node_port_match(out: &mut String, view: &View, node_ports: &NodePortAddresses) -> String {
+fn node_port_match(out: &mut String, contents: &mut String, view: &View, node_ports: &NodePortAddresses) -> String {
     let ip = view.ip();
     let (address_type, loopback) = match view.family {
         Family::V4 => ("ipv4_addr", "127.0.0.0/8"),
@@ -137,7 +156,7 @@ fn node_port_match(out: &mut String, view: &View, node_ports: &NodePortAddresses
     let _ = writeln!(out, "add set {ip} {TABLE} nodeport-ips {{ type {address_type} ; comment \"{comment}\" ; }}");
     let primary = view.node.ips.iter().find(|address| Family::of(**address) == view.family);
     if let (NodePortAddresses::Primary, Some(address)) = (node_ports, primary) {
-        let _ = writeln!(out, "add element {ip} {TABLE} nodeport-ips {{ {address} }}");
+        let _ = writeln!(contents, "add element {ip} {TABLE} nodeport-ips {{ {address} }}");
     }
     format!("{ip} daddr @nodeport-ips")
 }

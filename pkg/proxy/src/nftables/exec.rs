@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use super::base::TABLE;
 use super::rules::ip;
+use super::table::Existing;
 use crate::service::Family;
 
 /// What nft says of a script may be as long as the script; logs need the beginning.
@@ -56,6 +57,20 @@ impl Nft {
         Ok(tables.lines().any(|line| line.trim() == ours))
     }
 
+    /// What the kernel has of our table in this family: the names of its chains, sets and maps.
+    pub async fn existing(&self, family: Family) -> Result<Existing, NftError> {
+        if !self.table_exists(family).await? {
+            return Ok(Existing::Nothing);
+        }
+        let ip = ip(family);
+        let mut sets = Vec::new();
+        for kind in ["sets", "maps"] {
+            sets.extend(names(&self.run(&["--terse", "list", kind, ip], "").await?, ip));
+        }
+        let chains = names(&self.run(&["--terse", "list", "chains", ip], "").await?, ip);
+        Ok(Existing::Table { chains, sets })
+    }
+
     /// Deletes our table in this family, if there is one.
     pub async fn delete_table(&self, family: Family) -> Result<(), NftError> {
         let ip = ip(family);
@@ -87,5 +102,40 @@ impl Nft {
         }
         let message = String::from_utf8_lossy(&output.stderr);
         Err(NftError::Refused { message: message.trim().chars().take(LONGEST_MESSAGE).collect() })
+    }
+}
+
+/// The names in a listing of chains, sets or maps of all tables of a family, as far as they are in ours.
+///
+/// ```text
+/// table ip kube-proxy {
+///     chain services {
+/// ```
+fn names(listing: &str, ip: &str) -> Vec<String> {
+    let ours = format!("table {ip} {TABLE} {{");
+    let mut is_ours = false;
+    let mut names = Vec::new();
+    for line in listing.lines() {
+        if line.starts_with("table ") {
+            is_ours = line.trim_end() == ours;
+        }
+        let mut words = line.split_whitespace();
+        if let (true, Some("chain" | "set" | "map"), Some(name), Some("{")) = (is_ours, words.next(), words.next(), words.next()) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_from_our_table_only() {
+        let listing = "table ip nat {\n\tchain POSTROUTING {\n\t}\n}\ntable ip kube-proxy {\n\tchain services {\n\t}\n\n\
+                       \tchain service-ABC-ns/web/tcp/ {\n\t}\n}\ntable ip other {\n\tset x {\n\t}\n}\n";
+        assert_eq!(names(listing, "ip"), ["services", "service-ABC-ns/web/tcp/"]);
+        assert!(names(listing, "ip6").is_empty());
     }
 }

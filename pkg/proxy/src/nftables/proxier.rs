@@ -7,7 +7,7 @@ use super::exec::{Nft, NftError};
 use super::fragment::Fragment;
 use super::rules::{View, fragment};
 use super::slots::Slots;
-use super::table::Table;
+use super::table::{Existing, Table};
 use crate::config::NodePortAddresses;
 use crate::service::{PortEndpoints, Service, ServiceName};
 
@@ -30,13 +30,14 @@ pub struct Proxier {
     slots: Slots,
     table: Table,
     nft: Nft,
+    is_unusable: bool,
 }
 
 impl Proxier {
     /// Opens nothing; the first [`Proxier::sync`] makes the table.
     pub fn new(view: View, node_ports: NodePortAddresses, masquerade_bit: u32, nft: Nft) -> Self {
         let table = Table::new(view.ip(), base(&view, &node_ports, masquerade_bit));
-        Self { view, node_ports, masquerade_bit, slots: Slots::default(), table, nft }
+        Self { view, node_ports, masquerade_bit, slots: Slots::default(), table, nft, is_unusable: false }
     }
 
     pub fn view(&self) -> &View {
@@ -70,19 +71,27 @@ impl Proxier {
     pub async fn sync(&mut self) -> Result<Synced, NftError> {
         let started = Instant::now();
         let done = |is_changed, is_full| Synced { is_changed, is_full, elapsed: started.elapsed() };
-        // Whether the table is there matters only for building it anew, and costs a run of nft.
-        let exists = self.table.is_known() || self.nft.table_exists(self.view.family).await?;
-        let Some(transaction) = self.table.transaction(exists) else {
+        // What is there matters only for building it anew, and costs runs of nft.
+        let existing = match (self.table.is_known(), self.is_unusable) {
+            (true, _) => Existing::Nothing,
+            (false, true) => Existing::Unusable,
+            (false, false) => self.nft.existing(self.view.family).await?,
+        };
+        let Some(transaction) = self.table.transaction(&existing) else {
             return Ok(done(false, false));
         };
         for script in &transaction.scripts {
             if let Err(error) = self.nft.apply(script).await {
+                // If it cannot be refilled, perhaps since another version has made it, it has to go.
+                self.is_unusable = transaction.is_full;
                 self.table.forget();
                 return Err(error);
             }
         }
-        self.table.commit();
-        Ok(done(true, transaction.is_full))
+        self.is_unusable = false;
+        let is_full = transaction.is_full;
+        self.table.commit(transaction);
+        Ok(done(true, is_full))
     }
 
     /// Builds the table anew at the next sync if it is no longer in the kernel.
@@ -99,7 +108,8 @@ impl Proxier {
             return Ok(false);
         };
         if let Err(error) = self.nft.apply(&script).await {
-            // Somebody else has changed the table, so the mirror is not to be trusted.
+            // Somebody else has changed the table, so the mirror is not to be trusted, nor what is left of the table.
+            self.is_unusable = true;
             self.table.forget();
             return Err(error);
         }

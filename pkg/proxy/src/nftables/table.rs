@@ -9,14 +9,15 @@
 //! ```
 //!
 //! If nft refuses a script, or the table is not ours yet, the mirror is dropped and the next transaction builds the
-//! table anew, in one step for an existing table, so that no packet sees an empty one.
+//! table anew. An existing table is refilled in one step: no packet sees an empty one, and the sets that remember the
+//! clients of services with affinity stay.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::base::TABLE;
+use super::base::{Base, TABLE};
 use super::fragment::{Collection, Fragment, Value};
 use crate::service::ServiceName;
 
@@ -51,7 +52,7 @@ struct Touched {
 #[derive(Debug)]
 pub struct Table {
     ip: &'static str,
-    base: String,
+    base: Base,
     fragments: HashMap<ServiceName, Fragment>,
     sets: HashMap<Arc<str>, Arc<str>>,
     chains: HashMap<Arc<str>, Arc<str>>,
@@ -61,17 +62,31 @@ pub struct Table {
     touched: Touched,
 }
 
+/// What the kernel has under the table's name before the table is built anew.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Existing {
+    #[default]
+    Nothing,
+    /// A table of a former run or transaction, with these chains, and these sets and maps.
+    Table { chains: Vec<String>, sets: Vec<String> },
+    /// A table that cannot be refilled: it has to go.
+    Unusable,
+}
+
 /// What to feed to nft, in this order. More than one script only where the table does not exist yet.
 #[derive(Debug, PartialEq)]
 pub struct Transaction {
     pub scripts: Vec<String>,
     /// The table is built anew rather than changed.
     pub is_full: bool,
+    /// What an existing table has and nobody needs.
+    stale_chains: BTreeSet<Arc<str>>,
+    stale_sets: BTreeSet<Arc<str>>,
 }
 
 impl Table {
     /// A table whose state in the kernel is not known. `base` comes from [`super::base::base`].
-    pub fn new(ip: &'static str, base: String) -> Self {
+    pub fn new(ip: &'static str, base: Base) -> Self {
         Self {
             ip,
             base,
@@ -127,7 +142,7 @@ impl Table {
     }
 
     /// Replaces the fixed part, which means that the whole table is built anew.
-    pub fn set_base(&mut self, base: String) {
+    pub fn set_base(&mut self, base: Base) {
         if base != self.base {
             self.base = base;
             self.forget();
@@ -144,31 +159,34 @@ impl Table {
         self.mirror.is_some()
     }
 
-    /// The Services that have something in this table.
-    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
-        self.fragments.keys()
-    }
-
-    /// The change that is due, if any. `exists`: the kernel has a table of this name, ours or that of a former run.
-    pub fn transaction(&self, exists: bool) -> Option<Transaction> {
-        match &self.mirror {
-            None => Some(Transaction { scripts: self.full(exists), is_full: true }),
-            Some(mirror) => {
-                let script = self.incremental(mirror);
-                (!script.is_empty()).then(|| Transaction { scripts: vec![script], is_full: false })
-            }
+    /// The change that is due, if any. `existing` matters only if the table has to be built anew.
+    pub fn transaction(&self, existing: &Existing) -> Option<Transaction> {
+        if let Some(mirror) = &self.mirror {
+            let script = self.incremental(mirror);
+            let (stale_chains, stale_sets) = Default::default();
+            return (!script.is_empty()).then(|| Transaction { scripts: vec![script], is_full: false, stale_chains, stale_sets });
         }
+        let (mut stale_chains, mut stale_sets) = (BTreeSet::new(), BTreeSet::new());
+        if let Existing::Table { chains, sets } = existing {
+            let ours: BTreeSet<&str> = self.base.names("chain").chain(self.chains.keys().map(|name| &**name)).collect();
+            stale_chains.extend(chains.iter().filter(|name| !ours.contains(name.as_str())).map(|name| Arc::from(name.as_str())));
+            let fixed = self.base.names("set").chain(self.base.names("map"));
+            let ours: BTreeSet<&str> = fixed.chain(self.sets.keys().map(|name| &**name)).collect();
+            stale_sets.extend(sets.iter().filter(|name| !ours.contains(name.as_str())).map(|name| Arc::from(name.as_str())));
+        }
+        Some(Transaction { scripts: self.full(existing), is_full: true, stale_chains, stale_sets })
     }
 
     /// Call this when nft has taken the whole transaction. After a refusal call [`Table::forget`].
-    pub fn commit(&mut self) {
+    pub fn commit(&mut self, done: Transaction) {
         let touched = std::mem::take(&mut self.touched);
         let Some(mut mirror) = self.mirror.take() else {
             self.mirror = Some(Mirror {
                 sets: self.sets.keys().cloned().collect(),
                 chains: self.chains.clone(),
                 elements: self.claims.iter().map(|(key, claims)| (key.clone(), winner(claims).clone())).collect(),
-                ..Mirror::default()
+                stale_chains: done.stale_chains,
+                stale_sets: done.stale_sets,
             });
             return;
         };
@@ -270,18 +288,33 @@ impl Table {
         script.out
     }
 
-    fn full(&self, exists: bool) -> Vec<String> {
+    fn full(&self, existing: &Existing) -> Vec<String> {
         let mut script = Script::new(self.ip);
-        if exists {
-            let _ = writeln!(script.out, "add table {0} {TABLE}\ndelete table {0} {TABLE}", self.ip);
+        let ip = self.ip;
+        match existing {
+            Existing::Nothing => script.out.push_str(&self.base.declarations),
+            Existing::Unusable => {
+                let _ = writeln!(script.out, "add table {ip} {TABLE}\ndelete table {ip} {TABLE}");
+                script.out.push_str(&self.base.declarations);
+            }
+            Existing::Table { .. } => {
+                // The rules of all chains; elements go by set. What is not ours stays behind empty, for the cleanup.
+                let _ = writeln!(script.out, "flush table {ip} {TABLE}");
+                script.out.push_str(&self.base.declarations);
+                for kind in ["set", "map"] {
+                    for name in self.base.names(kind) {
+                        let _ = writeln!(script.out, "flush {kind} {ip} {TABLE} {name}");
+                    }
+                }
+            }
         }
-        script.out.push_str(&self.base);
+        script.out.push_str(&self.base.contents);
         let mut scripts = Vec::new();
         let mut names: Vec<&ServiceName> = self.fragments.keys().collect();
         names.sort();
         let mut names = names.into_iter().peekable();
         while names.peek().is_some() {
-            let room = if exists { usize::MAX } else { CHUNK };
+            let room = if *existing == Existing::Nothing { CHUNK } else { usize::MAX };
             let (mut batch, mut size) = (Vec::new(), script.out.len());
             while size < room
                 && let Some(name) = names.next()

@@ -17,6 +17,7 @@ use proxy::metrics::Metrics;
 use proxy::nftables::exec::Nft;
 use proxy::nftables::proxier::Proxier;
 use proxy::nftables::rules::View;
+use proxy::nftables::table::Existing;
 use proxy::service::{Endpoint, Family, NodeInfo, PortEndpoints, Protocol, Service, ServiceName, ServicePort};
 use proxy::sync::{SyncConfig, Syncer};
 use tokio_util::sync::CancellationToken;
@@ -160,6 +161,30 @@ fn a_client_with_affinity_stays_until_its_endpoint_goes() {
     assert!(world.runtime.block_on(world.v4.cleanup()).unwrap());
     world.set(&service, &[1, 2], true);
     assert_eq!(world.net.answering(Client, "10.96.0.1:80", 20), [name]);
+
+    // A restarted proxy takes over what the former one remembers, and removes what it does not need.
+    let nft = Nft::new(world.net.nft());
+    world.runtime.block_on(nft.apply("add chain ip kube-proxy service-OLD\n")).unwrap();
+    world.v4 = Proxier::new(world.v4.view().clone(), NodePortAddresses::Primary, 14, nft.clone());
+    world.set(&service, &[1, 2], true);
+    assert_eq!(world.net.answering(Client, "10.96.0.1:80", 20), [name]);
+    assert!(world.runtime.block_on(world.v4.cleanup()).unwrap());
+    match world.runtime.block_on(nft.existing(Family::V4)).unwrap() {
+        Existing::Table { chains, .. } => assert!(!chains.contains(&"service-OLD".to_owned())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_table_that_another_version_has_made_is_replaced() {
+    let Some(mut world) = World::new() else { return };
+    let nft = Nft::new(world.net.nft());
+    let other = "delete table ip kube-proxy\nadd table ip kube-proxy\nadd set ip kube-proxy cluster-ips { type ipv6_addr ; }\n";
+    world.runtime.block_on(nft.apply(other)).unwrap();
+    world.v4 = Proxier::new(world.v4.view().clone(), NodePortAddresses::Primary, 14, nft);
+    assert!(world.runtime.block_on(world.v4.sync()).is_err());
+    world.set(&web(Protocol::Tcp), &[1], true);
+    assert_eq!(world.net.tcp(Client, "10.96.0.1:80"), "Pod1 10.244.1.1");
 }
 
 #[test]

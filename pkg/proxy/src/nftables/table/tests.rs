@@ -16,19 +16,31 @@ fn fragment(chain: &str, rule: &str, key: &str) -> Fragment {
     fragment
 }
 
+fn base() -> Base {
+    Base {
+        declarations: "add table ip kube-proxy\nadd set ip kube-proxy cluster-ips {}\nadd chain ip kube-proxy services\n".to_owned(),
+        contents: "add rule ip kube-proxy services counter\n".to_owned(),
+    }
+}
+
 /// A table that the kernel has, with the Service `a`.
 fn table() -> Table {
-    let mut table = Table::new("ip", "add table ip kube-proxy\n".to_owned());
+    let mut table = Table::new("ip", base());
     table.set(&name("a"), fragment("chain-a", "rule 1", "10.96.0.1 . tcp . 80"));
-    table.commit();
+    step(&mut table);
     table
 }
 
 /// What the next transaction says; empty if nothing is due. Commits it.
 fn step(table: &mut Table) -> String {
-    let text = table.transaction(true).map(|transaction| transaction.scripts.concat()).unwrap_or_default();
-    table.commit();
-    assert_eq!(table.transaction(true), None, "a committed transaction leaves nothing to do");
+    let existing = Existing::Table {
+        chains: ["services", "chain-a", "chain-old"].map(str::to_owned).to_vec(),
+        sets: ["cluster-ips", "affinity-old"].map(str::to_owned).to_vec(),
+    };
+    let Some(transaction) = table.transaction(&existing) else { return String::new() };
+    let text = transaction.scripts.concat();
+    table.commit(transaction);
+    assert_eq!(table.transaction(&existing), None, "a committed transaction leaves nothing to do");
     text
 }
 
@@ -78,6 +90,8 @@ fn a_removed_service_goes_in_two_steps() {
     );
     expect![[r#"
         delete chain ip kube-proxy chain-a
+        delete chain ip kube-proxy chain-old
+        delete set ip kube-proxy affinity-old
     "#]]
     .assert_eq(&table.cleanup().unwrap());
     table.commit_cleanup();
@@ -87,6 +101,7 @@ fn a_removed_service_goes_in_two_steps() {
 #[test]
 fn a_service_that_comes_back_before_the_cleanup_keeps_its_chain() {
     let mut table = table();
+    table.commit_cleanup();
     table.set(&name("a"), Fragment::default());
     step(&mut table);
     table.set(&name("a"), fragment("chain-a", "rule 3", "10.96.0.1 . tcp . 80"));
@@ -106,7 +121,7 @@ fn there_and_back_again_is_nothing() {
     let mut table = table();
     table.set(&name("a"), Fragment::default());
     table.set(&name("a"), fragment("chain-a", "rule 1", "10.96.0.1 . tcp . 80"));
-    assert_eq!(table.transaction(true), None);
+    assert_eq!(table.transaction(&Existing::Nothing), None);
 }
 
 #[test]
@@ -132,35 +147,38 @@ fn an_element_with_two_claimants_goes_to_the_first_by_name_and_is_inherited() {
 }
 
 #[test]
-fn after_a_refusal_the_table_is_built_anew_in_one_step() {
+fn after_a_refusal_the_table_is_refilled_in_one_step() {
     let mut table = table();
     table.set(&name("b"), fragment("chain-b", "rule b", "10.96.0.1 . tcp . 80"));
     table.forget();
     check(
         &mut table,
         expect![[r#"
-        add table ip kube-proxy
-        delete table ip kube-proxy
-        add table ip kube-proxy
-        add chain ip kube-proxy chain-a
-        add chain ip kube-proxy chain-b
-        add rule ip kube-proxy chain-a rule 1
-        add rule ip kube-proxy chain-b rule b
-        add element ip kube-proxy service-ips { 10.96.0.1 . tcp . 80 : goto chain-a }
-    "#]],
+            flush table ip kube-proxy
+            add table ip kube-proxy
+            add set ip kube-proxy cluster-ips {}
+            add chain ip kube-proxy services
+            flush set ip kube-proxy cluster-ips
+            add rule ip kube-proxy services counter
+            add chain ip kube-proxy chain-a
+            add chain ip kube-proxy chain-b
+            add rule ip kube-proxy chain-a rule 1
+            add rule ip kube-proxy chain-b rule b
+            add element ip kube-proxy service-ips { 10.96.0.1 . tcp . 80 : goto chain-a }
+        "#]],
     );
 }
 
 #[test]
 fn a_cold_start_comes_in_chunks_and_a_warm_one_does_not() {
-    let mut table = Table::new("ip", "add table ip kube-proxy\n".to_owned());
+    let mut table = Table::new("ip", base());
     for number in 0..5000 {
         let chain = format!("chain-{number}");
         table.set(&name(&number.to_string()), fragment(&chain, &"x".repeat(100), &format!("{number}")));
     }
-    let cold = table.transaction(false).unwrap();
+    let cold = table.transaction(&Existing::Nothing).unwrap();
     assert!(cold.scripts.len() > 3, "{}", cold.scripts.len());
     assert!(cold.scripts.iter().all(|script| script.len() < 2 * CHUNK));
     assert!(cold.scripts[0].starts_with("add table") && !cold.scripts[1].contains("add table"));
-    assert_eq!(table.transaction(true).unwrap().scripts.len(), 1);
+    assert_eq!(table.transaction(&Existing::Unusable).unwrap().scripts.len(), 1);
 }
