@@ -8,7 +8,7 @@ use client::{Client, ConfigError};
 use component_base::clock::Clock;
 use component_base::tasks::Tasks;
 use informer::events::Broadcaster;
-use informer::{Controller, Informer, Informers, Reconcile, Recorder, WorkQueue};
+use informer::{Controller, Informer, Informers, Reconcile, Recorder, Selection, WorkQueue};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +75,12 @@ impl ControllerContext {
         Ok(self.identities.client(account)?)
     }
 
+    /// As [`client`](Self::client), with the rate limit raised by these factors: for a controller that makes many requests
+    /// about one object.
+    pub fn client_with_rate(&self, account: &str, qps_factor: f32, burst_factor: u32) -> Result<Client, StartError> {
+        Ok(self.identities.client_with_rate(account, qps_factor, burst_factor)?)
+    }
+
     /// The informers of the process. Prefer [`sources`](Self::sources).
     pub fn informers(&self) -> &Informers {
         &self.informers.0
@@ -127,7 +133,12 @@ impl std::fmt::Debug for Sources {
 impl Sources {
     /// The shared informer of this kind.
     pub fn of<K: Resource>(&mut self) -> Informer<K> {
-        let informer = self.informers.of::<K>();
+        self.select(Selection::default())
+    }
+
+    /// The shared informer of some objects of this kind.
+    pub fn select<K: Resource>(&mut self, selection: Selection) -> Informer<K> {
+        let informer = self.informers.select::<K>(selection);
         let waiting = informer.clone();
         self.waits.push(Box::pin(async move { waiting.wait_for_sync().await }));
         informer

@@ -52,9 +52,15 @@ impl Identities {
 
     /// A client for the controller whose account this is.
     pub fn client(&self, account: &str) -> Result<Client, ConfigError> {
+        self.client_with_rate(account, 1.0, 1)
+    }
+
+    /// As [`client`](Self::client), with the rate limit raised by these factors.
+    pub fn client_with_rate(&self, account: &str, qps_factor: f32, burst_factor: u32) -> Result<Client, ConfigError> {
+        let (qps, burst) = (self.qps * qps_factor, self.burst.saturating_mul(burst_factor));
         let agent = format!("{}/system:serviceaccount:{NAMESPACE}:{account}", default_user_agent("kube-controller-manager"));
         match &self.kind {
-            Kind::Shared(client) => client.with_user_agent(&agent, self.qps, self.burst),
+            Kind::Shared(client) => client.with_user_agent(&agent, qps, burst),
             Kind::PerController { root, bare, clock } => {
                 let tokens = AccountTokens {
                     root: root.clone(),
@@ -63,7 +69,7 @@ impl Identities {
                     refused: Mutex::new(false),
                     last: tokio::sync::Mutex::new(None),
                 };
-                bare.with_tokens(Arc::new(tokens)).with_user_agent(&agent, self.qps, self.burst)
+                bare.with_tokens(Arc::new(tokens)).with_user_agent(&agent, qps, burst)
             }
         }
     }

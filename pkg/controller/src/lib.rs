@@ -10,6 +10,13 @@ mod identity;
 mod settings;
 mod shell;
 
+pub mod endpoints;
+pub mod endpointslice;
+pub mod namespace;
+pub mod root_ca;
+mod service_pods;
+pub mod serviceaccount;
+
 pub use context::{ControllerContext, Registration, Sources, StartError, Started};
 pub use identity::Identities;
 pub use settings::{Settings, SignerFiles, Signers, Workers};
@@ -17,5 +24,5 @@ pub use shell::WriteError;
 
 /// Every controller this program has, in the order they are started. `--controllers` selects among them by these names.
 pub fn all() -> Vec<Registration> {
-    vec![]
+    vec![namespace::REGISTRATION, serviceaccount::REGISTRATION, root_ca::REGISTRATION, endpointslice::REGISTRATION, endpoints::REGISTRATION]
 }
