@@ -20,6 +20,7 @@ use pki::San;
 use scheduler::profile::DEFAULT_SCHEDULER;
 use scheduler::scheduler::{Scheduler, Settings};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::options::{Config, client_of};
@@ -75,17 +76,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let following = informers.clone();
     tasks.spawn("informers", move |stop| async move { following.run(stop).await });
 
-    let waiting = informers.clone();
+    let (following, follower) = (informers.clone(), scheduler.clone());
+    let (complete, completed) = watch::channel(false);
     tasks.spawn_once("informer-sync", move |stop| async move {
-        if waiting.wait_for_sync(&stop).await {
+        follower.follow_if_served(&following, &stop).await;
+        if following.wait_for_sync(&stop).await {
             synced.pass();
+            complete.send_replace(true);
         }
     });
 
     let work = async move |stop: CancellationToken| {
-        if informers.wait_for_sync(&stop).await {
-            tracing::info!("Caches are synced: scheduling");
-            scheduler.run(stop).await;
+        let mut completed = completed;
+        // Both arms are cancel-safe.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            true = async { completed.wait_for(|complete| *complete).await.is_ok() } => {
+                tracing::info!("Caches are synced: scheduling");
+                scheduler.run(stop).await;
+            }
         }
     };
     match config.leader {

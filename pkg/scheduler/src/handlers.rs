@@ -6,8 +6,11 @@ use api::apps::v1::{ReplicaSet, StatefulSet};
 use api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service};
 use api::policy::v1::PodDisruptionBudget;
 use apimachinery::Resource;
+use client::{Api, ListParams};
+use component_base::backoff::Backoff;
 use component_helpers::pod::is_terminal;
 use informer::{Event, Informers};
+use tokio_util::sync::CancellationToken;
 
 use crate::events::ClusterEvent;
 use crate::pod_info::PodInfo;
@@ -15,7 +18,7 @@ use crate::scheduler::{Inner, Scheduler};
 use crate::snapshot::{Objects, Table};
 
 impl Scheduler {
-    /// Follows pods, nodes and all else that plugins read. Call before the informers run.
+    /// Follows pods, nodes and what else every API server has. Call before the informers run.
     pub fn follow(&self, informers: &Informers) {
         let inner = self.inner.clone();
         informers.of::<Pod>().on_event(move |event| inner.on_pod(event));
@@ -27,18 +30,51 @@ impl Scheduler {
             |objects| &mut objects.namespaces,
             |object| ClusterEvent::NamespaceChanged(object.metadata.name.clone()),
         );
-        self.keep::<PersistentVolumeClaim>(
-            informers,
-            |objects| &mut objects.claims,
-            |object| ClusterEvent::ClaimChanged(object.metadata.namespace.clone(), object.metadata.name.clone()),
-        );
-        self.keep::<PersistentVolume>(informers, |objects| &mut objects.volumes, |_| ClusterEvent::VolumeChanged);
         // These bear on scores and on who is spared; no pod waits for them.
         self.keep_quietly::<PodDisruptionBudget>(informers, |objects| &mut objects.budgets);
         self.keep_quietly::<Service>(informers, |objects| &mut objects.services);
-        self.keep_quietly::<ReplicationController>(informers, |objects| &mut objects.replication_controllers);
         self.keep_quietly::<ReplicaSet>(informers, |objects| &mut objects.replica_sets);
         self.keep_quietly::<StatefulSet>(informers, |objects| &mut objects.stateful_sets);
+    }
+
+    /// Follows what an API server may not serve: an informer of such a kind would never be in sync. Asks once; returns when there is
+    /// an answer for each kind, or at `stop`.
+    pub async fn follow_if_served(&self, informers: &Informers, stop: &CancellationToken) {
+        if self.is_served::<PersistentVolumeClaim>(informers, stop).await {
+            self.keep::<PersistentVolumeClaim>(
+                informers,
+                |objects| &mut objects.claims,
+                |object| ClusterEvent::ClaimChanged(object.metadata.namespace.clone(), object.metadata.name.clone()),
+            );
+        }
+        if self.is_served::<PersistentVolume>(informers, stop).await {
+            self.keep::<PersistentVolume>(informers, |objects| &mut objects.volumes, |_| ClusterEvent::VolumeChanged);
+        }
+        if self.is_served::<ReplicationController>(informers, stop).await {
+            self.keep_quietly::<ReplicationController>(informers, |objects| &mut objects.replication_controllers);
+        }
+    }
+
+    async fn is_served<K: Resource>(&self, informers: &Informers, stop: &CancellationToken) -> bool {
+        let api = Api::<K>::all(informers.client());
+        let mut backoff = Backoff::default();
+        while !stop.is_cancelled() {
+            let error = match api.list(&ListParams { limit: 1, ..ListParams::default() }).await {
+                Ok(_) => return true,
+                Err(error) if error.is_not_found() || error.is_method_not_allowed() => {
+                    tracing::warn!(kind = K::KIND, "The API server does not serve this kind: nothing is known of its objects");
+                    return false;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(kind = K::KIND, err = %component_base::logs::chain(&error), "Cannot list; trying again");
+            // Both arms are cancel-safe.
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(backoff.next_delay()) => {}
+            }
+        }
+        false
     }
 
     fn keep<K: Resource>(&self, informers: &Informers, table: fn(&mut Objects) -> &mut Table<K>, tell: fn(&K) -> ClusterEvent) {

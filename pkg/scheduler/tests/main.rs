@@ -54,6 +54,9 @@ impl Cluster {
                 opened.lock().insert(seen.path.clone(), sender);
                 return answer;
             }
+            if seen.path == UNSERVED {
+                return Answer::failure(405, "MethodNotAllowed", "not served by this build");
+            }
             let items = lists.get(&seen.path).map(String::as_str).unwrap_or_default();
             Answer::ok(format!(r#"{{"metadata":{{"resourceVersion":"1"}},"items":[{items}]}}"#))
         })
@@ -75,8 +78,9 @@ impl Cluster {
             async move { broadcaster.run(client, stop).await }
         });
         tokio::spawn({
-            let stop = stop.clone();
+            let (follower, stop) = (scheduler.clone(), stop.clone());
             async move {
+                follower.follow_if_served(&informers, &stop).await;
                 if informers.wait_for_sync(&stop).await {
                     scheduler.run(stop).await;
                 }
@@ -126,6 +130,8 @@ fn pod(name: &str, cpu: &str, more: &str) -> String {
 }
 
 const PODS: &str = "/api/v1/pods";
+/// As an API server that lacks a kind says so; the scheduler does without.
+const UNSERVED: &str = "/api/v1/replicationcontrollers";
 const NODES: &str = "/api/v1/nodes";
 const BIND: &str = "POST /api/v1/namespaces/ns/pods/p/binding";
 const STATUS: &str = "PATCH /api/v1/namespaces/ns/pods/p/status";
