@@ -7,8 +7,14 @@
 
 mod context;
 mod identity;
+mod owned;
+mod pods;
 mod settings;
 mod shell;
+mod template;
+
+pub mod deployment;
+pub mod replicaset;
 
 pub mod endpoints;
 pub mod endpointslice;
@@ -24,5 +30,14 @@ pub use shell::WriteError;
 
 /// Every controller this program has, in the order they are started. `--controllers` selects among them by these names.
 pub fn all() -> Vec<Registration> {
-    vec![namespace::REGISTRATION, serviceaccount::REGISTRATION, root_ca::REGISTRATION, endpointslice::REGISTRATION, endpoints::REGISTRATION]
+    vec![
+        deployment::DEPLOYMENT,
+        replicaset::REPLICA_SET,
+        replicaset::REPLICATION_CONTROLLER,
+        namespace::REGISTRATION,
+        serviceaccount::REGISTRATION,
+        root_ca::REGISTRATION,
+        endpointslice::REGISTRATION,
+        endpoints::REGISTRATION,
+    ]
 }

@@ -1,0 +1,215 @@
+//! The I/O around the plan: what wakes a set, and how a plan is carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::core::v1::Pod;
+use apimachinery::Time;
+use client::{Api, Client};
+use component_base::clock::Clock;
+use component_base::tasks::Tasks;
+use component_helpers::owners::{controller_of, controller_reference};
+use informer::{Event, Expectations, Informer, ObjectKey, Reconcile, Requeue, Store, WorkQueue};
+
+use super::{Observed, Plan, Replicated, next_availability_change, next_status, plan};
+use crate::context::{ControllerContext, StartError, Started};
+use crate::owned;
+use crate::pods::{self, PodControl};
+use crate::shell::WriteError;
+
+pub(super) fn start<K: Replicated>(context: &ControllerContext, tasks: &mut Tasks, workers: usize) -> Result<Started, StartError> {
+    let mut sources = context.sources();
+    let (sets, pods) = (sources.of::<K>(), sources.of::<Pod>());
+    owned::index(&sets.store());
+    owned::index(&pods.store());
+    let queue = WorkQueue::new(K::CONTROLLER);
+    let expectations = Arc::new(Expectations::new());
+    sets.enqueue(&queue);
+    watch_pods::<K>(&pods, sets.store(), &queue, &expectations);
+    let reconciler = ReplicaController::<K> {
+        sets: sets.store(),
+        pods: pods.store(),
+        control: PodControl { client: context.client(K::ACCOUNT)?, recorder: context.recorder(K::CONTROLLER) },
+        // Not held up by a burst of pods.
+        statuses: context.client(K::ACCOUNT)?,
+        expectations,
+        clock: context.clock.clone(),
+    };
+    context.spawn(tasks, sources, Arc::new(reconciler), queue, workers);
+    Ok(Started::Running)
+}
+
+/// A change to a Pod wakes its set; one to an orphan wakes every set that might adopt it.
+fn watch_pods<K: Replicated>(pods: &Informer<Pod>, sets: Arc<Store<K>>, queue: &WorkQueue, expectations: &Arc<Expectations>) {
+    let (queue, expectations) = (queue.clone(), expectations.clone());
+    let owner = {
+        let sets = sets.clone();
+        move |pod: &Pod| {
+            let reference = controller_of(&pod.metadata).filter(|reference| reference.kind == K::KIND)?;
+            let key = ObjectKey::new(&pod.metadata.namespace, &reference.name);
+            sets.get(&key).filter(|set| set.metadata().uid == reference.uid).map(|_| key)
+        }
+    };
+    let wake_adopters = {
+        let queue = queue.clone();
+        move |pod: &Pod| {
+            for set in sets.in_namespace(&pod.metadata.namespace) {
+                if set.selector().is_ok_and(|selector| selector.matches(&pod.metadata.labels)) {
+                    queue.add(ObjectKey::of(&*set));
+                }
+            }
+        }
+    };
+    pods.on_event(move |event| match event {
+        Event::Deleted(pod) => {
+            if let Some(key) = owner(pod) {
+                expectations.deletion_observed(&key, &pod.metadata.uid);
+                queue.add(key);
+            }
+        }
+        Event::Added(pod) => match owner(pod) {
+            Some(key) => {
+                match pod.metadata.deletion_timestamp {
+                    None => expectations.creation_observed(&key),
+                    // Begun to be deleted before we heard of it: it will not come as an update.
+                    Some(_) => expectations.deletion_observed(&key, &pod.metadata.uid),
+                }
+                queue.add(key);
+            }
+            None if controller_of(&pod.metadata).is_none() && pod.metadata.deletion_timestamp.is_none() => wake_adopters(pod),
+            None => {}
+        },
+        Event::Updated { old, new } => {
+            let (was, is) = (owner(old), owner(new));
+            if let Some(key) = &was
+                && was != is
+            {
+                queue.add(key.clone());
+            }
+            if let Some(key) = is {
+                if new.metadata.deletion_timestamp.is_some() {
+                    expectations.deletion_observed(&key, &new.metadata.uid);
+                }
+                queue.add(key);
+            } else if controller_of(&new.metadata).is_none()
+                && new.metadata.deletion_timestamp.is_none()
+                && (old.metadata.labels != new.metadata.labels || controller_of(&old.metadata).is_some())
+            {
+                wake_adopters(new);
+            }
+        }
+    });
+}
+
+struct ReplicaController<K> {
+    sets: Arc<Store<K>>,
+    pods: Arc<Store<Pod>>,
+    control: PodControl,
+    statuses: Client,
+    expectations: Arc<Expectations>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<K: Replicated> Reconcile for ReplicaController<K> {
+    const NAME: &'static str = K::CONTROLLER;
+    type Error = WriteError;
+
+    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
+        let Some(set) = self.sets.get(key) else {
+            self.expectations.forget(key); // Deleted while it was queued.
+            return Ok(Requeue::OnChange);
+        };
+        // Asked before the caches are read: what is seen between the two would be counted twice.
+        let may_write = self.expectations.met(key);
+        let selector = match set.selector() {
+            Ok(selector) => selector,
+            Err(err) => {
+                tracing::error!(object = %key, kind = K::KIND, err = %err, "error converting pod selector to selector");
+                return Ok(Requeue::OnChange);
+            }
+        };
+        let mut candidates = owned::owned_by(&self.pods, &set.metadata().uid);
+        candidates.extend(owned::orphans(&self.pods, key.namespace()).into_iter().filter(|pod| component_helpers::pod::is_active(pod)));
+        let claims = owned::claims(set.metadata(), &selector, candidates, |_| true);
+        let pods = owned::settle(&self.control.client, &*set, claims).await?;
+        let seen = Observed { set: &*set, pods: &pods, crowds: self.crowds(&set), now: Time::from(self.clock.now()) };
+
+        // Until our own last writes show up in the cache, a plan would repeat them.
+        let plan = if may_write { plan(&seen) } else { Plan::default() };
+        let written = self.carry_out(key, &set, &plan).await;
+        // A refused write becomes a condition, so the status is written in either case.
+        let refused = written.as_ref().err().and_then(WriteError::client_error).map(ToString::to_string);
+        if let Some(status) = next_status(&seen, &plan, refused.as_deref()) {
+            let mut changed = (*set).clone();
+            changed.set_status(status);
+            let api = Api::<K>::namespaced(&self.statuses, key.namespace());
+            api.update_status(&changed).await.map_err(|err| WriteError::new("update status of", owned::describe(&*set), err))?;
+        }
+        written?;
+        Ok(next_availability_change(&seen).map_or(Requeue::OnChange, |seconds| Requeue::After(Duration::from_secs(seconds.unsigned_abs()))))
+    }
+}
+
+impl<K: Replicated> ReplicaController<K> {
+    /// Live pods per node of this set and its siblings (of one Deployment, say).
+    fn crowds(&self, set: &K) -> std::collections::HashMap<String, usize> {
+        let related = match controller_of(set.metadata()) {
+            Some(owner) => owned::owned_by(&self.sets, &owner.uid),
+            None => Vec::new(),
+        };
+        let uids = related.iter().map(|sibling| &sibling.metadata().uid).filter(|uid| **uid != set.metadata().uid);
+        let pods: Vec<_> = uids.chain([&set.metadata().uid]).flat_map(|uid| owned::owned_by(&self.pods, uid)).collect();
+        pods::crowds(pods.iter())
+    }
+
+    async fn carry_out(&self, key: &ObjectKey, set: &Arc<K>, plan: &Plan) -> Result<(), WriteError> {
+        if plan.create > 0 {
+            return self.create(key, set, plan.create).await;
+        }
+        if plan.delete.is_empty() {
+            return Ok(());
+        }
+        self.expectations.expect_deletions(key, plan.delete.iter().map(|(_, uid)| uid.clone()));
+        let deletions = plan.delete.iter().cloned().map(|(name, uid)| {
+            let (control, set, key, expectations) = (self.control.clone(), set.clone(), key.clone(), self.expectations.clone());
+            async move {
+                let deleted = control.delete(key.namespace(), &name, &uid, &*set).await;
+                if deleted.is_err() {
+                    expectations.deletion_observed(&key, &uid);
+                }
+                deleted.map_err(|err| WriteError::new("delete", format!("Pod {name:?}"), err))
+            }
+        });
+        let (_, failed) = pods::all_at_once(deletions).await;
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn create(&self, key: &ObjectKey, set: &Arc<K>, count: usize) -> Result<(), WriteError> {
+        let Some(template) = set.template() else {
+            return Err(WriteError::Invalid(format!("{} has no pod template", owned::describe(&**set))));
+        };
+        let pod = Arc::new(pods::from_template(template, key.namespace(), controller_reference(&**set)));
+        self.expectations.expect_creations(key, count);
+        let tried = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (_, failed) = pods::slow_start(count, |_| {
+            let (control, pod, set, key) = (self.control.clone(), pod.clone(), set.clone(), key.clone());
+            let (expectations, tried) = (self.expectations.clone(), tried.clone());
+            async move {
+                tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let made = control.create(&pod, &*set).await;
+                if made.is_err() {
+                    expectations.creation_observed(&key);
+                }
+                match made {
+                    // All pods of a dying namespace are going; there is nothing to retry.
+                    Err(err) if !err.is_namespace_terminating() => Err(WriteError::new("create", "Pod".to_string(), err)),
+                    _ => Ok(()),
+                }
+            }
+        })
+        .await;
+        self.expectations.creations_skipped(key, count - tried.load(std::sync::atomic::Ordering::Relaxed));
+        failed.map_or(Ok(()), Err)
+    }
+}
