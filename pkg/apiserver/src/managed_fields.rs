@@ -96,7 +96,7 @@ pub(crate) async fn apply(call: &Call, body: &[u8]) -> Result<Changed, StatusErr
     let make = |current: Option<&dyn Object>| {
         let live = match current {
             Some(current) => tree(call.kind.from_hub(current.clone_object(), call.version).as_ref()),
-            None => tree((version.info.new)().as_ref()),
+            None => Value::object(),
         };
         let manager = FieldManager {
             ty: TypeRef::of(version.info.schema),
@@ -122,7 +122,7 @@ pub(crate) async fn apply(call: &Call, body: &[u8]) -> Result<Changed, StatusErr
     };
     let retry = config.at(&["metadata", "resourceVersion"]).is_none();
     let create = call.context.info.subresource.is_empty();
-    change(call, &Change { make: &make, track: false, create, retry }).await
+    change(call, &Change { make: &make, track: false, create, retry, same_uid: true }).await
 }
 
 /// An applied configuration has to name the type of the URL.

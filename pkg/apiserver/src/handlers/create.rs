@@ -1,5 +1,6 @@
 //! POST. Upstream: endpoints/handlers/create.go, registry/rest/create.go.
 
+use apimachinery::meta::v1::ObjectMeta;
 use apimachinery::status::StatusError;
 use apimachinery::validation::field::{self, Path};
 use apimachinery::validation::names::is_path_segment_name;
@@ -50,9 +51,11 @@ pub(super) async fn create_made(call: &Call, object: Box<dyn Object>, track: boo
 }
 
 async fn create_once(call: &Call, mut object: Box<dyn Object>, track: bool) -> Result<Box<dyn Object>, StatusError> {
+    let metadata = object.metadata_mut();
     if call.facts.namespaced {
-        call.namespace().clone_into(&mut object.metadata_mut().namespace);
+        call.namespace().clone_into(&mut metadata.namespace);
     }
+    wipe(metadata);
     if track {
         managed_fields::on_create(call, object.as_mut());
     }
@@ -94,6 +97,9 @@ async fn store(
     let review = call.review(Operation::Create, &name, Some(object.as_mut()), None, b"{}");
     call.admission_validate(&review).await?;
 
+    if !matches!(object.metadata().resource_version.as_str(), "" | "0") && !context.dry_run {
+        return Err(StatusError::internal("resourceVersion should not be set on objects to be created"));
+    }
     let objects = call.server.objects();
     if context.dry_run {
         let namespace = call.namespace();
@@ -112,8 +118,11 @@ async fn store(
 }
 
 fn validate(call: &Call, strategy: &dyn crate::rest::ErasedStrategy, object: &dyn Object) -> field::ErrorList {
-    let mut errors = field::ErrorList::new();
-    // Names that cannot stand in a URL are refused before anything else is looked at.
+    let mut errors = strategy.validate(&call.context, object);
+    if !errors.is_empty() {
+        return errors;
+    }
+    // Whatever the strategy thinks of names, they have to fit into a URL.
     let metadata = object.metadata();
     let path = Path::new("metadata");
     if !metadata.name.is_empty() {
@@ -121,26 +130,32 @@ fn validate(call: &Call, strategy: &dyn crate::rest::ErasedStrategy, object: &dy
             errors.push(field::Error::invalid(&path.child("name"), metadata.name.as_str(), message));
         }
     }
-    if errors.is_empty() { strategy.validate(&call.context, object) } else { errors }
+    errors
 }
 
 /// The namespace of the body must be the URL's, or empty.
-fn check_namespace(call: &Call, metadata: &apimachinery::meta::v1::ObjectMeta) -> Result<(), StatusError> {
+fn check_namespace(call: &Call, metadata: &ObjectMeta) -> Result<(), StatusError> {
     if call.facts.namespaced && !metadata.namespace.is_empty() && metadata.namespace != call.namespace() {
         return Err(StatusError::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
     }
     Ok(())
 }
 
-/// What the server decides about a new object: uid, time, name. Clears what a client may not set.
-pub fn fill_metadata(object: &mut dyn Object) {
-    let metadata = object.metadata_mut();
-    metadata.creation_timestamp = Time::now();
-    metadata.uid = new_uid();
-    metadata.resource_version.clear();
+/// Clears what only the server sets.
+fn wipe(metadata: &mut ObjectMeta) {
+    metadata.creation_timestamp = Time::default();
+    metadata.uid.clear();
     metadata.self_link.clear();
     metadata.deletion_timestamp = None;
     metadata.deletion_grace_period_seconds = None;
+}
+
+/// What the server decides about a new object: uid, time, name.
+pub fn fill_metadata(object: &mut dyn Object) {
+    let metadata = object.metadata_mut();
+    wipe(metadata);
+    metadata.creation_timestamp = Time::now();
+    metadata.uid = new_uid();
     if metadata.name.is_empty() && !metadata.generate_name.is_empty() {
         metadata.name = names::generate_name(&metadata.generate_name);
     }

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use super::decode::{content_type, peek_type, read_body};
 use super::negotiate::Offer;
-use super::query::Query;
+use super::query::{Query, not_dry_run};
 use super::{Call, output, respond};
 use crate::admission::Operation;
 use crate::rest::Graceful;
@@ -68,10 +68,8 @@ pub(super) fn read_options(call: &Call, body: &[u8]) -> Result<DeleteOptions, St
             &["Foreground", "Background", "Orphan", "nil"],
         ));
     }
-    for value in options.dry_run.iter() {
-        if value != "All" {
-            errors.push(field::Error::not_supported(&Path::new("dryRun"), value.as_str(), &["All"]));
-        }
+    if options.dry_run.iter().any(|value| value != "All") {
+        errors.push(not_dry_run(options.dry_run.iter().map(String::as_str)));
     }
     if !errors.is_empty() {
         return Err(StatusError::invalid(&GroupKind::new("meta.k8s.io", "DeleteOptions"), "", &errors));

@@ -15,8 +15,12 @@ use super::{Call, output};
 pub(super) async fn delete_collection(call: &Call, request: Request) -> Result<Response, StatusError> {
     let output = output::negotiate(call, Offer::Objects { list: true })?;
     let body = read_body(request.into_body()).await?;
-    let options = read_options(call, &body)?;
+    let mut options = read_options(call, &body)?;
     let list_options = ListOptions::read(&call.query, false)?;
+    // A collection as of a revision: only objects that are still at it go.
+    if !list_options.resource_version.is_empty() {
+        options.preconditions.get_or_insert_default().resource_version.get_or_insert_with(|| list_options.resource_version.clone());
+    }
     let selection = Selection::of(call)?;
     let found = find(call, &list_options, &selection).await?;
     for entry in &found.entries {

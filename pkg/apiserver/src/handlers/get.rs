@@ -11,7 +11,7 @@ use super::{Call, output};
 pub(super) async fn get(call: &Call) -> Result<Response, StatusError> {
     let output = output::negotiate(call, Offer::Objects { list: false })?;
     let asked = call.query.get("resourceVersion");
-    let revision = parse_revision(asked).map_err(|why| StatusError::bad_request(format!("invalid resource version: {why}")))?;
+    let revision = parse_revision(asked).map_err(StatusError::unknown)?;
     let objects = call.server.objects();
     let caches = objects.caches();
 

@@ -26,6 +26,8 @@ const PAGE: usize = 500;
 pub(super) struct Found {
     pub entries: Vec<Arc<Entry>>,
     pub meta: ListMeta,
+    /// Nothing matched a selector: upstream says `null` then, not `[]`.
+    pub null: bool,
 }
 
 pub(super) async fn list(call: &Call) -> Result<Response, StatusError> {
@@ -45,7 +47,14 @@ pub(super) fn answer(call: &Call, output: Output, found: Found) -> Result<Respon
     let view = call.view(output::media(output.format));
     let bodies = found.entries.iter().map(|entry| entry.body(view)).collect::<Result<Vec<Bytes>, _>>()?;
     let version = &call.kind.versions[call.version];
-    let document = respond::list_document(output.format, &format!("{}List", version.info.kind), &version.api_version, &found.meta, &bodies);
+    let document = respond::list_document(
+        output.format,
+        &format!("{}List", version.info.kind),
+        &version.api_version,
+        &found.meta,
+        &bodies,
+        found.null,
+    );
     Ok(respond::bytes(StatusCode::OK, output.format, document))
 }
 
@@ -113,7 +122,8 @@ pub(super) async fn find(call: &Call, options: &ListOptions, selection: &Selecti
             meta.remaining_item_count = Some(i64::try_from(matching.count() + 1).unwrap_or(i64::MAX));
         }
     }
-    Ok(Found { entries, meta })
+    let null = limit == 0 && entries.is_empty() && !selection.is_everything();
+    Ok(Found { entries, meta, null })
 }
 
 /// A key without the namespace that the whole list is about.
@@ -196,7 +206,7 @@ async fn read_store(
         }
         range = range.after(&last);
     }
-    Ok(Found { entries, meta })
+    Ok(Found { entries, meta, null: false })
 }
 
 fn expired(token: Option<&Token>) -> StatusError {

@@ -46,12 +46,12 @@ impl ListOptions {
             if send_initial_events.is_some() && version_match != "NotOlderThan" {
                 forbid(&mut errors, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
             }
-            if !version_match.is_empty() {
-                if version_match != "NotOlderThan" {
-                    errors.push(field::Error::not_supported(&path, version_match, &["NotOlderThan"]));
-                }
+            if !matches!(version_match, "" | "NotOlderThan") {
+                errors.push(field::Error::not_supported(&path, version_match, &["NotOlderThan"]));
             }
-            if !continue_token.is_empty() {
+            // From nowhere in particular: such watches begin as if they had asked for the initial events.
+            let from_anywhere = send_initial_events.is_none() && matches!(resource_version, "" | "0");
+            if !continue_token.is_empty() && (!version_match.is_empty() || from_anywhere) {
                 forbid(&mut errors, "resourceVersionMatch is forbidden when continue is provided");
             }
         } else {

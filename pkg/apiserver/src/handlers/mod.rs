@@ -59,7 +59,13 @@ impl std::fmt::Debug for Call {
 pub async fn serve(call: Call, request: Request) -> Result<Response, StatusError> {
     let info = call.context.info.clone();
     if info.subresource.is_empty() {
-        if !call.facts.has_verb(info.verb) {
+        // Objects are made in collections, and changed by their names.
+        let misplaced = match info.verb {
+            "create" => !info.name.is_empty(),
+            "update" | "patch" => info.name.is_empty(),
+            _ => false,
+        };
+        if misplaced || !call.facts.has_verb(info.verb) {
             return Err(method_not_allowed());
         }
         if !call.kind.is_stored() {

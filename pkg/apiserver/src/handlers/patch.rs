@@ -52,7 +52,7 @@ pub(super) async fn patch(call: &Call, request: Request) -> Result<Response, Sta
         apply(call, &patch, current, validation)
     };
     let retry = !names_resource_version(&patch);
-    let changed = change(call, &Change { make: &make, track: true, create: false, retry }).await?;
+    let changed = change(call, &Change { make: &make, track: true, create: false, retry, same_uid: false }).await?;
     output::object(call, output, StatusCode::OK, changed.object)
 }
 

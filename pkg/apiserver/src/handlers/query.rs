@@ -1,8 +1,9 @@
 //! [`Query`]: the parameters of a request, and the options every verb reads from them.
 
+use apimachinery::gotext;
 use apimachinery::gvk::GroupKind;
 use apimachinery::status::StatusError;
-use apimachinery::validation::field::{self, Path};
+use apimachinery::validation::field::{self, BadValue, Path};
 
 /// The decoded query string, in order.
 #[derive(Clone, Debug, Default)]
@@ -46,15 +47,18 @@ impl Query {
 
     /// `dryRun=All`.
     pub fn dry_run(&self, options: &str) -> Result<bool, StatusError> {
-        let mut dry_run = false;
+        let (mut dry_run, mut bad) = (false, false);
         let mut errors = field::ErrorList::new();
         for value in self.all("dryRun") {
             match value {
                 "All" => dry_run = true,
                 // A bare `dryRun=` asks for nothing.
                 "" => {}
-                other => errors.push(field::Error::not_supported(&Path::new("dryRun"), other, &["All"])),
+                _ => bad = true,
             }
+        }
+        if bad {
+            errors.push(not_dry_run(self.all("dryRun")));
         }
         match errors.is_empty() {
             true => Ok(dry_run),
@@ -74,6 +78,12 @@ impl Query {
             }
         }
     }
+}
+
+/// The complaint about values of `dryRun`, all of which it shows.
+pub fn not_dry_run<'a>(values: impl Iterator<Item = &'a str>) -> field::Error {
+    let shown: Vec<String> = values.map(gotext::quote).collect();
+    field::Error::not_supported(&Path::new("dryRun"), BadValue::json(format!("[{}]", shown.join(","))), &["All"])
 }
 
 /// What becomes of a field the type does not have.

@@ -79,6 +79,6 @@ async fn write(call: &Call, access: &ScaleAccess, request: Request) -> Result<Bo
         Ok(object)
     };
     let conditional = sent.as_ref().is_some_and(|sent| !sent.metadata().resource_version.is_empty());
-    let changed = change(call, &Change { make: &make, track: true, create: false, retry: !conditional }).await?;
+    let changed = change(call, &Change { make: &make, track: true, create: false, retry: !conditional, same_uid: true }).await?;
     Ok(changed.object)
 }

@@ -67,6 +67,9 @@ impl Selection {
 
 /// Kinds with field labels of their own name the bad one; all others list what they have.
 fn unknown_label(call: &Call, label: &str) -> String {
+    if call.facts.group == "resource.k8s.io" && call.facts.has_own_field_labels() {
+        return format!("field label not supported for {}, Kind={}: {label}", call.facts.group_version(), call.facts.kind);
+    }
     if call.facts.has_own_field_labels() {
         return format!("field label not supported: {label}");
     }

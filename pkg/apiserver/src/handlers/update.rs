@@ -22,7 +22,7 @@ pub(super) async fn update(call: &Call, request: Request) -> Result<Response, St
     let retry = matches!(object.metadata().resource_version.as_str(), "" | "0");
     let make = |_: Option<&dyn Object>| Ok(object.clone_object());
     let create = call.strategy().allow_create_on_update() && call.context.info.subresource.is_empty();
-    let changed = change(call, &Change { make: &make, track: true, create, retry }).await?;
+    let changed = change(call, &Change { make: &make, track: true, create, retry, same_uid: true }).await?;
     let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
     output::object(call, output, status, changed.object)
 }

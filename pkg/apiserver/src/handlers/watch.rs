@@ -7,7 +7,7 @@ use std::time::Duration;
 use apimachinery::proto::{self, ProtoWriter};
 use apimachinery::status::StatusError;
 use bytes::{BufMut, Bytes, BytesMut};
-use component_base::http::{BoxError, Response, stream};
+use component_base::http::{Body, BoxError, Response, stream};
 use futures_util::StreamExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use storage::{EventKind, KeyRange, Revision, Watched};
@@ -42,7 +42,15 @@ pub(super) async fn watch(call: &Call) -> Result<Response, StatusError> {
         Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
         _ => MIN_TIMEOUT.mul_f64(1.0 + rand::random::<f64>()),
     };
-    let start = start(call, &options, &selection, revision).await?;
+    let start = match start(call, &options, &selection, revision).await {
+        Ok(start) => start,
+        // A watch that cannot go on from where it was is told so in its stream.
+        Err(error) if error.is_expired() => {
+            let frame = Frames { call: call.clone(), output, selection, first: true }.error(&error);
+            return Ok(answer(output, stream(futures_util::stream::once(async move { Ok(frame) }))));
+        }
+        Err(error) => return Err(error),
+    };
 
     let now = Instant::now();
     let state = State {
@@ -52,20 +60,24 @@ pub(super) async fn watch(call: &Call) -> Result<Response, StatusError> {
         watcher: start.watcher,
         bookmarks: options.bookmarks,
         sent: start.revision,
-        next_bookmark: now + BOOKMARK_PERIOD.min(timeout.saturating_sub(LAST_BOOKMARK)).max(Duration::from_millis(100)),
+        next_bookmark: first_bookmark(now, timeout),
         deadline: now + timeout,
         stop: call.server.stopping(),
         over: false,
     };
-    let media_type = match (output.format, output.stream) {
-        (Format::Protobuf, _) => "application/vnd.kubernetes.protobuf;stream=watch",
+    let chunks = futures_util::stream::unfold(state, |mut state| async move { state.step().await.map(|chunk| (chunk, state)) });
+    Ok(answer(output, stream(chunks)))
+}
+
+fn answer(output: Output, body: Body) -> Response {
+    let media_type = match output.format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         _ => "application/json",
     };
-    let chunks = futures_util::stream::unfold(state, |mut state| async move { state.step().await.map(|chunk| (chunk, state)) });
-    let mut response = Response::new(stream(chunks));
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    Ok(response)
+    response
 }
 
 /// Where a watch begins.
@@ -171,6 +183,14 @@ async fn replay(call: &Call, from: u64, to: u64) -> Result<VecDeque<Arc<CacheEve
         }
     }
     Ok(found)
+}
+
+/// Watches that are over before a bookmark is due get none.
+fn first_bookmark(now: Instant, timeout: Duration) -> Instant {
+    match timeout.checked_sub(LAST_BOOKMARK) {
+        Some(before_end) if !before_end.is_zero() => now + BOOKMARK_PERIOD.min(before_end),
+        _ => now + timeout + BOOKMARK_PERIOD,
+    }
 }
 
 struct State {

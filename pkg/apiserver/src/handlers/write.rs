@@ -2,6 +2,7 @@
 //!
 //! An update starts from the cached object. Whatever is refused, or found to change nothing, on a cached object is computed once more on a live read.
 
+use apimachinery::gvk::GroupKind;
 use apimachinery::status::StatusError;
 use apimachinery::{Object, gotext};
 
@@ -29,6 +30,8 @@ pub(crate) struct Change<'a> {
     pub create: bool,
     /// The caller named no resource version, so a conflict may be tried again.
     pub retry: bool,
+    /// A uid in the new object is a condition, not a change.
+    pub same_uid: bool,
 }
 
 /// What became of a change.
@@ -86,7 +89,7 @@ async fn attempt(call: &Call, how: &Change<'_>, current: &Current, live: bool) -
     let context = &call.context;
     let old = current.object.as_ref();
     let mut new = (how.make)(Some(old))?;
-    check_preconditions(call, new.as_ref(), old)?;
+    check_preconditions(call, how, new.as_ref(), old)?;
     if how.track {
         managed_fields::on_update(call, new.as_mut(), old);
     }
@@ -173,9 +176,9 @@ fn is_finished(strategy: &dyn crate::rest::ErasedStrategy, object: &dyn Object) 
 }
 
 /// The client's resource version and uid, if it sent any, must be those of the stored object.
-fn check_preconditions(call: &Call, new: &dyn Object, old: &dyn Object) -> Result<(), StatusError> {
+fn check_preconditions(call: &Call, how: &Change<'_>, new: &dyn Object, old: &dyn Object) -> Result<(), StatusError> {
     let (new, old) = (new.metadata(), old.metadata());
-    if !new.uid.is_empty() && new.uid != old.uid {
+    if how.same_uid && !new.uid.is_empty() && new.uid != old.uid {
         let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", new.uid, old.uid);
         return Err(StatusError::conflict(&call.resource(), call.name(), why));
     }
@@ -193,7 +196,8 @@ fn check_preconditions(call: &Call, new: &dyn Object, old: &dyn Object) -> Resul
             }),
             "must be specified for an update",
         );
-        return Err(StatusError::invalid(&call.group_kind(), call.name(), &[error]));
+        let resource = call.resource();
+        return Err(StatusError::invalid(&GroupKind::new(resource.group, resource.resource), call.name(), &[error]));
     }
     if new.resource_version != old.resource_version {
         return Err(StatusError::conflict(&call.resource(), call.name(), MODIFIED));
@@ -206,10 +210,16 @@ fn keep_system_fields(new: &mut dyn Object, old: &dyn Object) {
     let old = old.metadata();
     let new = new.metadata_mut();
     new.namespace.clone_from(&old.namespace);
-    new.uid.clone_from(&old.uid);
+    if new.uid.is_empty() {
+        new.uid.clone_from(&old.uid);
+    }
     new.creation_timestamp = old.creation_timestamp;
-    new.deletion_timestamp = old.deletion_timestamp;
-    new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    if old.deletion_timestamp.is_some() {
+        new.deletion_timestamp = old.deletion_timestamp;
+    }
+    if new.deletion_grace_period_seconds.is_none() {
+        new.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    }
     new.generation = old.generation;
     new.self_link.clear();
     new.resource_version.clone_from(&old.resource_version);
