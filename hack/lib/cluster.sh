@@ -86,7 +86,8 @@ start() {
   if [ "$1" != -- ]; then node=$1; shift; fi
   shift
   mkdir -p "$CLUSTER_DIR/logs" "$CLUSTER_DIR/run"
-  in_node "$node" setsid "$@" >>"$CLUSTER_DIR/logs/$name.log" 2>&1 </dev/null &
+  # exec all the way, so that the number is the program's own; a session of its own, so that Ctrl-C is for the script alone.
+  (exec nsenter --net="/run/netns/$NODE_PREFIX$node" setsid "$@") >>"$CLUSTER_DIR/logs/$name.log" 2>&1 </dev/null &
   echo $! >"$CLUSTER_DIR/run/$name.pid"
   # So that the command can be run again: hack/local-up-cluster.sh restart NAME.
   { printf '%q ' "$node" "$@"; echo; } >"$CLUSTER_DIR/run/$name.command"
