@@ -1,6 +1,6 @@
-//! The networking.k8s.io group but for ServiceCIDRs and IPAddresses, which belong to service addresses (`core::service`).
-//! Upstream: pkg/registry/networking, pkg/apis/networking.
+//! The networking.k8s.io group. Upstream: pkg/registry/networking, pkg/apis/networking.
 
+mod address;
 mod ingress;
 mod policy;
 
@@ -12,5 +12,7 @@ pub fn resources() -> Vec<ResourceDef> {
         ResourceDef::stored(ingress::IngressStrategy).status(ingress::StatusStrategy),
         ResourceDef::stored(ingress::IngressClassStrategy),
         ResourceDef::stored(policy::NetworkPolicyStrategy),
+        ResourceDef::stored(address::IPAddressStrategy),
+        ResourceDef::stored(address::ServiceCIDRStrategy).status(address::ServiceCIDRStatusStrategy),
     ]
 }
