@@ -71,7 +71,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
     let informers = Informers::new(&client);
     scheduler.follow(&informers);
 
-    let (events, sender) = (broadcaster.clone(), client.clone());
+    // Events must not eat up what bindings are allowed per second.
+    let sender = client.with_user_agent(&config.client.user_agent, config.client.qps, config.client.burst)?;
+    let events = broadcaster.clone();
     tasks.spawn("events", move |stop| async move { events.run(sender, stop).await });
     let following = informers.clone();
     tasks.spawn("informers", move |stop| async move { following.run(stop).await });
@@ -101,7 +103,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         None => tasks.spawn("scheduler", move |stop| async move { work(stop).await }),
         Some(mut election) => {
             // The lease must be renewed however busy the scheduler is: a rate limit of its own.
-            let own = client.with_user_agent(&format!("{NAME}/leader-election"), config.client.qps, config.client.burst)?;
+            let own = client.with_user_agent(&format!("{}/leader-election", config.client.user_agent), config.client.qps, config.client.burst)?;
             election.recorder = Some(broadcaster.recorder(DEFAULT_SCHEDULER, ""));
             tasks.spawn("scheduler", move |stop| lead(election, own, stop, work));
         }

@@ -19,8 +19,8 @@ pub struct Cache {
     /// Where each pod is, by UID.
     pods: HashMap<String, Place>,
     pub objects: Objects,
-    /// The last snapshot, and what has changed since.
-    snapshot: Snapshot,
+    /// The nodes of the last snapshot, and what has changed since.
+    shown: Arc<Vec<Arc<NodeInfo>>>,
     changed: HashSet<String>,
     /// A node came or went.
     reshaped: bool,
@@ -37,9 +37,9 @@ impl Cache {
     /// The world as it is believed to be now. Costs as much as has changed.
     pub fn snapshot(&mut self) -> Snapshot {
         if self.reshaped {
-            self.snapshot.nodes = Arc::new(self.nodes.values().cloned().collect());
+            self.shown = Arc::new(self.nodes.values().cloned().collect());
         } else if !self.changed.is_empty() {
-            let nodes = Arc::make_mut(&mut self.snapshot.nodes);
+            let nodes = Arc::make_mut(&mut self.shown);
             for name in &self.changed {
                 if let (Some(now), Ok(at)) = (self.nodes.get(name), nodes.binary_search_by(|node| node.name().cmp(name))) {
                     nodes[at] = now.clone();
@@ -48,8 +48,7 @@ impl Cache {
         }
         self.reshaped = false;
         self.changed.clear();
-        self.snapshot.objects = self.objects.clone();
-        self.snapshot.clone()
+        Snapshot { nodes: self.shown.clone(), objects: self.objects.clone(), nominated: Arc::default() }
     }
 
     /// Adds a node, or changes it.

@@ -96,6 +96,11 @@ fn is_placed(pod: &Pod) -> bool {
     !pod.spec.node_name.is_empty() && !is_terminal(pod)
 }
 
+/// True if both take the same room and look the same to other pods.
+fn is_like(old: &PodInfo, new: &PodInfo) -> bool {
+    old.requests == new.requests && old.labels() == new.labels() && old.is_being_deleted() == new.is_being_deleted()
+}
+
 impl Inner {
     fn store<K: Resource>(&self, event: &Event<K>, table: fn(&mut Objects) -> &mut Table<K>) {
         let mut state = self.state.lock();
@@ -154,12 +159,13 @@ impl Inner {
             if before.is_none() {
                 state.queue.delete(info.uid());
             }
-            let event = match before {
-                None => ClusterEvent::AssignedPodAdded(info),
-                Some(old) => ClusterEvent::AssignedPodUpdated { old, new: info },
-            };
             drop(state);
-            self.tell(&event);
+            match before {
+                None => self.tell(&ClusterEvent::AssignedPodAdded(info)),
+                // Most updates are the kubelet's, of the status: nothing that a waiting pod could wait for.
+                Some(old) if is_like(&old, &info) => {}
+                Some(old) => self.tell(&ClusterEvent::AssignedPodUpdated { old, new: info }),
+            }
         } else if is_terminal(pod) {
             self.pod_left(pod, false);
         } else if pod.metadata.deletion_timestamp.is_some() {

@@ -62,6 +62,8 @@ pub enum Setback {
 
 /// Highest priority first, then longest waiting, then first come.
 type ActiveKey = (Reverse<i32>, Instant, u64);
+/// Longest waiting first.
+type WaitingKey = (Instant, u64);
 /// Soonest first.
 type BackoffKey = (Instant, Reverse<i32>, u64);
 
@@ -69,7 +71,7 @@ type BackoffKey = (Instant, Reverse<i32>, u64);
 enum Place {
     Active(ActiveKey),
     Backoff(BackoffKey),
-    Waiting,
+    Waiting(WaitingKey),
     /// Not to be tried at all, by this plugin.
     Gated(&'static str),
 }
@@ -107,6 +109,7 @@ pub struct Queue {
     entries: HashMap<String, Entry>,
     active: BTreeMap<ActiveKey, String>,
     backoff: BTreeMap<BackoffKey, String>,
+    waiting: BTreeMap<WaitingKey, String>,
     in_flight: HashMap<String, InFlight>,
     /// Events that some pod in flight has not seen, with their numbers.
     events: VecDeque<(u64, ClusterEvent)>,
@@ -125,6 +128,7 @@ impl Queue {
             entries: HashMap::new(),
             active: BTreeMap::new(),
             backoff: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             in_flight: HashMap::new(),
             events: VecDeque::new(),
             number: 0,
@@ -167,10 +171,12 @@ impl Queue {
                     false => self.activate(pod, "PodUpdate"),
                 }
             }
-            Place::Waiting => {
+            Place::Waiting(_) => {
                 if matters(&old, &info) {
                     let event = ClusterEvent::PodUpdated { old, new: info };
-                    self.wake_if(&uid, &event, now);
+                    if self.wakes(&self.entries[&uid].pod, &event) {
+                        self.wake(&uid, &event, now);
+                    }
                 }
             }
         }
@@ -242,7 +248,10 @@ impl Queue {
                     return self.back_off(pod, now, "ScheduleAttemptFailure");
                 }
                 self.count("ScheduleAttemptFailure", "unschedulable");
-                self.entries.insert(pod.info.uid().to_owned(), Entry { pod, place: Place::Waiting });
+                self.number += 1;
+                let (key, uid) = ((now, self.number), pod.info.uid().to_owned());
+                self.waiting.insert(key, uid.clone());
+                self.entries.insert(uid, Entry { pod, place: Place::Waiting(key) });
             }
         }
     }
@@ -250,27 +259,26 @@ impl Queue {
     /// Something happened: pods that it may help are tried again.
     pub fn on_event(&mut self, event: &ClusterEvent, now: Instant) {
         self.note(event);
-        let waiting: Vec<String> =
-            self.entries.iter().filter(|(_, entry)| matches!(entry.place, Place::Waiting)).map(|(uid, _)| uid.clone()).collect();
+        let interested = |uid: &&String| self.wakes(&self.entries[*uid].pod, event);
+        let waiting: Vec<String> = self.waiting.values().filter(interested).cloned().collect();
         for uid in waiting {
-            self.wake_if(&uid, event, now);
+            self.wake(&uid, event, now);
         }
     }
 
     /// Tries pods again that have waited for too long.
     pub fn flush(&mut self, now: Instant) {
-        let patience = self.patience.max_waiting;
-        let overdue = |entry: &Entry| matches!(entry.place, Place::Waiting) && now >= entry.pod.since + patience;
-        let overdue: Vec<String> = self.entries.iter().filter(|(_, entry)| overdue(entry)).map(|(uid, _)| uid.clone()).collect();
-        for uid in overdue {
-            self.wake_if(&uid, &ClusterEvent::TimedOut, now);
+        while let Some((key, uid)) = self.waiting.first_key_value()
+            && now >= key.0 + self.patience.max_waiting
+        {
+            let uid = uid.clone();
+            self.wake(&uid, &ClusterEvent::TimedOut, now);
         }
     }
 
     /// When there may be something to do even if nothing happens.
     pub fn next_due(&self) -> Option<Instant> {
-        let waiting = self.entries.values().filter(|entry| matches!(entry.place, Place::Waiting));
-        let overdue = waiting.map(|entry| entry.pod.since + self.patience.max_waiting).min();
+        let overdue = self.waiting.keys().next().map(|(since, _)| *since + self.patience.max_waiting);
         let backoff = self.backoff.keys().next().map(|(due, ..)| *due);
         overdue.into_iter().chain(backoff).min()
     }
@@ -294,15 +302,8 @@ impl Queue {
     }
 
     pub fn lengths(&self) -> Lengths {
-        let mut lengths = Lengths { active: self.active.len(), backoff: self.backoff.len(), ..Lengths::default() };
-        for entry in self.entries.values() {
-            match entry.place {
-                Place::Waiting => lengths.waiting += 1,
-                Place::Gated(_) => lengths.gated += 1,
-                Place::Active(_) | Place::Backoff(_) => {}
-            }
-        }
-        lengths
+        let (active, backoff, waiting) = (self.active.len(), self.backoff.len(), self.waiting.len());
+        Lengths { active, backoff, waiting, gated: self.entries.len() - active - backoff - waiting }
     }
 
     /// How many pods each plugin keeps waiting: profile, plugin.
@@ -345,7 +346,8 @@ impl Queue {
         match entry.place {
             Place::Active(key) => drop(self.active.remove(&key)),
             Place::Backoff(key) => drop(self.backoff.remove(&key)),
-            Place::Waiting | Place::Gated(_) => {}
+            Place::Waiting(key) => drop(self.waiting.remove(&key)),
+            Place::Gated(_) => {}
         }
         Some(entry.pod)
     }
@@ -411,9 +413,8 @@ impl Queue {
         self.profile_of(&pod.info).is_some_and(|profile| profile.wakes(&pod.refused_by, &pod.info, event))
     }
 
-    fn wake_if(&mut self, uid: &str, event: &ClusterEvent, now: Instant) {
-        if self.entries.get(uid).is_some_and(|entry| self.wakes(&entry.pod, event)) {
-            let pod = self.take(uid).expect("it was there a moment ago");
+    fn wake(&mut self, uid: &str, event: &ClusterEvent, now: Instant) {
+        if let Some(pod) = self.take(uid) {
             self.back_off(pod, now, event.label());
         }
     }
@@ -442,7 +443,7 @@ impl Queue {
     }
 }
 
-/// True if the change may matter to any plugin. What the scheduler itself writes into the status does not.
+/// True if the change may matter to any plugin that looks at waiting pods. What the scheduler itself writes into the status does not.
 fn matters(old: &PodInfo, new: &PodInfo) -> bool {
     let (old, new) = (&old.pod, &new.pod);
     old.spec != new.spec

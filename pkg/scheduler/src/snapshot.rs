@@ -11,49 +11,51 @@ use apimachinery::{Map, Resource};
 use crate::node_info::NodeInfo;
 use crate::pod_info::PodInfo;
 
-/// Objects of one kind by `namespace/name` (or `name`). A clone shares them until one of the two changes.
+/// Objects of one kind by namespace and name. A clone shares them until one of the two changes, and then all but one namespace.
 #[derive(Debug)]
 pub struct Table<K> {
-    objects: Arc<HashMap<String, Arc<K>>>,
+    namespaces: Arc<HashMap<String, Arc<Named<K>>>>,
 }
+
+type Named<K> = HashMap<String, Arc<K>>;
 
 impl<K> Clone for Table<K> {
     fn clone(&self) -> Table<K> {
-        Table { objects: self.objects.clone() }
+        Table { namespaces: self.namespaces.clone() }
     }
 }
 
 impl<K> Default for Table<K> {
     fn default() -> Table<K> {
-        Table { objects: Arc::default() }
+        Table { namespaces: Arc::default() }
     }
 }
 
 impl<K: Resource> Table<K> {
+    /// The namespace is empty for kinds without.
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<K>> {
-        self.objects.get(&key(namespace, name))
+        self.namespaces.get(namespace)?.get(name)
     }
 
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values().filter(move |object| object.metadata().namespace == namespace)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values()
+        self.namespaces.get(namespace).into_iter().flat_map(|named| named.values())
     }
 
     pub fn put(&mut self, object: Arc<K>) {
-        let key = key(&object.metadata().namespace, &object.metadata().name);
-        Arc::make_mut(&mut self.objects).insert(key, object);
+        let meta = object.metadata();
+        let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
+        Arc::make_mut(Arc::make_mut(&mut self.namespaces).entry(namespace).or_default()).insert(name, object);
     }
 
     pub fn remove(&mut self, namespace: &str, name: &str) {
-        Arc::make_mut(&mut self.objects).remove(&key(namespace, name));
+        let namespaces = Arc::make_mut(&mut self.namespaces);
+        if let Some(named) = namespaces.get_mut(namespace) {
+            Arc::make_mut(named).remove(name);
+            if named.is_empty() {
+                namespaces.remove(namespace);
+            }
+        }
     }
-}
-
-fn key(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
 /// What plugins read besides nodes and pods.

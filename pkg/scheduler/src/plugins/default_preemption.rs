@@ -1,6 +1,7 @@
 //! DefaultPreemption: makes room by deleting pods of lower priority. Upstream: pkg/scheduler/framework/{preemption,plugins/defaultpreemption}.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::policy::v1::PodDisruptionBudget;
@@ -156,7 +157,9 @@ fn victims_on(failed: &Failed<'_>, node: &NodeInfo) -> Result<Candidate, Verdict
 
 /// Parts pods into those whose going would break a disruption budget and the others, keeping their order.
 fn split_by_budgets(pods: Vec<Arc<PodInfo>>, objects: &Objects) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
-    let budgets: Vec<&Arc<PodDisruptionBudget>> = objects.budgets.iter().collect();
+    let namespaces: BTreeSet<&str> = pods.iter().map(|pod| pod.namespace()).collect();
+    let budgets: Vec<&Arc<PodDisruptionBudget>> =
+        namespaces.into_iter().flat_map(|namespace| objects.budgets.in_namespace(namespace)).collect();
     let mut allowed: Vec<i32> = budgets.iter().map(|budget| budget.status.disruptions_allowed).collect();
     pods.into_iter().partition(|pod| {
         let mut violates = false;

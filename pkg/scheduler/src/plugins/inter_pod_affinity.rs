@@ -54,6 +54,15 @@ impl Domains {
         }
     }
 
+    /// Adds the weights, positive or negative, of the terms that match.
+    fn weigh(&mut self, node: &NodeInfo, terms: &[WeightedTerm], sign: i64, matches: impl Fn(&AffinityTerm) -> bool) {
+        for WeightedTerm { term, weight } in terms {
+            if matches(term) {
+                self.add(node, &term.topology_key, sign * weight);
+            }
+        }
+    }
+
     fn get(&self, key: &str, value: &str) -> i64 {
         self.counts.get(key).and_then(|values| values.get(value)).copied().unwrap_or(0)
     }
@@ -203,35 +212,23 @@ impl PreScore for InterPodAffinity {
         }
         let labels = nodes.objects.namespace_labels(pod.namespace());
         let mut domains = Domains::default();
+        // Whatever it is that one of the two wants of the other counts where the other is.
         for node in nodes.nodes() {
-            for other in node.pods() {
-                // Whatever it is that one of the two wants of the other counts where the other is.
-                let mut theirs = |terms: &[WeightedTerm], sign: i64| {
-                    for WeightedTerm { term, weight } in terms {
-                        if term.matches(pod, &labels) {
-                            domains.add(node, &term.topology_key, sign * weight);
-                        }
-                    }
-                };
-                if other.has_affinity() {
-                    theirs(&other.preferred_affinity, 1);
-                    theirs(&other.preferred_anti_affinity, -1);
-                    if self.hard_weight > 0 {
-                        for term in other.required_affinity.iter().filter(|term| term.matches(pod, &labels)) {
-                            domains.add(node, &term.topology_key, self.hard_weight);
-                        }
+            for other in node.pods_with_affinity() {
+                let speaks_of_pod = |term: &AffinityTerm| term.matches(pod, &labels);
+                domains.weigh(node, &other.preferred_affinity, 1, speaks_of_pod);
+                domains.weigh(node, &other.preferred_anti_affinity, -1, speaks_of_pod);
+                if self.hard_weight > 0 {
+                    for term in other.required_affinity.iter().filter(|term| speaks_of_pod(term)) {
+                        domains.add(node, &term.topology_key, self.hard_weight);
                     }
                 }
-                if own {
-                    let mut ours = |terms: &[WeightedTerm], sign: i64| {
-                        for WeightedTerm { term, weight } in terms {
-                            if matches(term, other, &nodes.objects) {
-                                domains.add(node, &term.topology_key, sign * weight);
-                            }
-                        }
-                    };
-                    ours(&pod.preferred_affinity, 1);
-                    ours(&pod.preferred_anti_affinity, -1);
+            }
+            if own {
+                for other in node.pods() {
+                    let speaks_of_other = |term: &AffinityTerm| matches(term, other, &nodes.objects);
+                    domains.weigh(node, &pod.preferred_affinity, 1, speaks_of_other);
+                    domains.weigh(node, &pod.preferred_anti_affinity, -1, speaks_of_other);
                 }
             }
         }
