@@ -18,6 +18,7 @@ pub mod replicaset;
 
 pub mod endpoints;
 pub mod endpointslice;
+pub mod garbagecollector;
 pub mod namespace;
 pub mod root_ca;
 mod service_pods;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Registration> {
         replicaset::REPLICA_SET,
         replicaset::REPLICATION_CONTROLLER,
         namespace::REGISTRATION,
+        garbagecollector::REGISTRATION,
         serviceaccount::REGISTRATION,
         root_ca::REGISTRATION,
         endpointslice::REGISTRATION,
