@@ -24,6 +24,8 @@ use component_base::http::BoxError;
 use component_base::serving::peer::CaBundle;
 use plugin::admission::Parts;
 use plugin::auth::node::NodeAuthorizer;
+use registry::core::connect::NodeAccess;
+use registry::core::token::TokenIssuer;
 
 use crate::Config;
 use crate::config::AuthorizationMode;
@@ -51,6 +53,27 @@ fn at<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> BoxError + '_ {
 /// A bundle of authorities from a file.
 pub fn bundle(path: &Path) -> Result<CaBundle, BoxError> {
     CaBundle::from_pem(&read(path)?).map_err(at(path))
+}
+
+/// What makes service account tokens; none without a signing key.
+pub fn token_issuer(config: &Config, keys: &TokenKeys) -> Option<TokenIssuer> {
+    Some(TokenIssuer {
+        key: keys.signing.clone()?,
+        issuer: config.service_account_issuers.first()?.clone(),
+        audiences: config.api_audiences.clone(),
+        max_seconds: None,
+        extends: true,
+    })
+}
+
+/// How kubelets are reached for logs, exec and the like.
+pub fn node_access(config: &Config) -> Result<NodeAccess, BoxError> {
+    Ok(NodeAccess::from_files(
+        config.kubelet_ca_file.as_deref(),
+        config.kubelet_client_cert_file.as_deref(),
+        config.kubelet_client_key_file.as_deref(),
+        config.kubelet_address_types.clone(),
+    )?)
 }
 
 /// Reads the keys of service account tokens. Without key files the signing key verifies.

@@ -119,6 +119,8 @@ pub fn assemble(config: &Config, store: Arc<dyn Store>, stop: &CancellationToken
         event_ttl_seconds: config.event_ttl.as_secs(),
         service_ip_ranges: config.service_cidrs.iter().map(|range| range.parse()).collect::<Result<_, _>>()?,
         node_ports: config.node_ports.0..=config.node_ports.1,
+        tokens: access::token_issuer(config, &keys),
+        nodes: Arc::new(access::node_access(config)?),
         ..registry::Config::default()
     };
     // Some resources ask those who decide about requests, who in turn read the resources' objects.
