@@ -103,7 +103,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError
         None => tasks.spawn("scheduler", move |stop| async move { work(stop).await }),
         Some(mut election) => {
             // The lease must be renewed however busy the scheduler is: a rate limit of its own.
-            let own = client.with_user_agent(&format!("{}/leader-election", config.client.user_agent), config.client.qps, config.client.burst)?;
+            let own =
+                client.with_user_agent(&format!("{}/leader-election", config.client.user_agent), config.client.qps, config.client.burst)?;
             election.recorder = Some(broadcaster.recorder(DEFAULT_SCHEDULER, ""));
             tasks.spawn("scheduler", move |stop| lead(election, own, stop, work));
         }

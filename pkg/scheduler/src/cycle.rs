@@ -29,7 +29,7 @@ pub enum Failure {
     #[error("no nodes available to schedule pods")]
     NoNodes,
     #[error("{0}")]
-    Unfit(Unfit),
+    Unfit(Box<Unfit>),
 }
 
 /// Why no node fits, and what can be done about it. Its text is what the user reads in the pod's condition and event.
@@ -85,10 +85,10 @@ pub fn schedule(profile: &Profile, pod: &Arc<PodInfo>, snapshot: &Snapshot, rand
     }
     let filtered = match find_fitting(profile, pod, snapshot) {
         Ok(filtered) => filtered,
-        Err((mut unfit, filters, verdicts)) => {
-            let failed = Failed { pod, snapshot, filters: &filters, verdicts: &verdicts, random };
-            run_post_filters(profile, &failed, &mut unfit);
-            return Err(Failure::Unfit(unfit));
+        Err(mut none) => {
+            let failed = Failed { pod, snapshot, filters: &none.filters, verdicts: &none.verdicts, random };
+            run_post_filters(profile, &failed, &mut none.unfit);
+            return Err(Failure::Unfit(Box::new(none.unfit)));
         }
     };
     let Fitting { feasible, evaluated } = filtered;
@@ -107,9 +107,14 @@ struct Fitting {
     evaluated: usize,
 }
 
-type NotFitting = (Unfit, Vec<Box<dyn ActiveFilter>>, Vec<Verdict>);
+/// No node fits: why, and what preemption goes on from.
+struct NoneFitting {
+    unfit: Unfit,
+    filters: Vec<Box<dyn ActiveFilter>>,
+    verdicts: Vec<Verdict>,
+}
 
-fn find_fitting(profile: &Profile, pod: &Arc<PodInfo>, snapshot: &Snapshot) -> Result<Fitting, NotFitting> {
+fn find_fitting(profile: &Profile, pod: &Arc<PodInfo>, snapshot: &Snapshot) -> Result<Fitting, Box<NoneFitting>> {
     let nodes = snapshot.nodes();
     let mut unfit = Unfit { nodes: nodes.len(), ..Unfit::default() };
     let mut filters: Vec<Box<dyn ActiveFilter>> = Vec::new();
@@ -132,7 +137,7 @@ fn find_fitting(profile: &Profile, pod: &Arc<PodInfo>, snapshot: &Snapshot) -> R
                 unfit.plugins.insert(plugin.name());
                 let verdicts = vec![Verdict::unresolvable(reason.clone()); nodes.len()];
                 unfit.pre_filter = Some(reason);
-                return Err((unfit, filters, verdicts));
+                return Err(Box::new(NoneFitting { unfit, filters, verdicts }));
             }
         }
     }
@@ -141,7 +146,8 @@ fn find_fitting(profile: &Profile, pod: &Arc<PodInfo>, snapshot: &Snapshot) -> R
         let reason = format!("node(s) didn't satisfy plugin(s) [{}] simultaneously", listed());
         unfit.plugins = restricting;
         unfit.pre_filter = Some(reason.clone());
-        return Err((unfit, filters, vec![Verdict::unresolvable(reason); nodes.len()]));
+        let verdicts = vec![Verdict::unresolvable(reason); nodes.len()];
+        return Err(Box::new(NoneFitting { unfit, filters, verdicts }));
     }
 
     // A pod that room was made for goes there if it now fits, whatever else would do.
@@ -180,7 +186,7 @@ fn find_fitting(profile: &Profile, pod: &Arc<PodInfo>, snapshot: &Snapshot) -> R
     for reason in verdicts.iter().flat_map(Verdict::reasons) {
         *unfit.reasons.entry(reason.to_string()).or_default() += 1;
     }
-    Err((unfit, filters, verdicts))
+    Err(Box::new(NoneFitting { unfit, filters, verdicts }))
 }
 
 /// The first plugin that refuses the node.

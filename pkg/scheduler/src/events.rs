@@ -14,6 +14,8 @@ pub enum ClusterEvent {
         old: Arc<Node>,
         new: Arc<Node>,
     },
+    /// With the node may have gone a domain that pods were to be spread over.
+    NodeDeleted(Arc<Node>),
     /// A pod came to a node.
     AssignedPodAdded(Arc<PodInfo>),
     AssignedPodUpdated {
@@ -43,6 +45,7 @@ impl ClusterEvent {
         match self {
             ClusterEvent::NodeAdded(_) => "NodeAdd",
             ClusterEvent::NodeUpdated { .. } => "NodeUpdate",
+            ClusterEvent::NodeDeleted(_) => "NodeDelete",
             ClusterEvent::AssignedPodAdded(_) => "AssignedPodAdd",
             ClusterEvent::AssignedPodUpdated { .. } => "AssignedPodUpdate",
             ClusterEvent::AssignedPodDeleted(_) => "AssignedPodDelete",

@@ -130,7 +130,7 @@ impl Inner {
                 }
                 Event::Deleted(node) => {
                     state.cache.remove_node(&node.metadata.name);
-                    None
+                    Some(ClusterEvent::NodeDeleted(node.clone()))
                 }
             }
         };

@@ -4,14 +4,15 @@
 //! run, and binding. It never starts anything, and it decides nothing outside of [`cycle`], which is pure.
 //!
 //! ```text
-//!   informers --> Cache --> Snapshot --\
-//!       \                               cycle::schedule --> assume --> bind (in the background)
-//!        +------> Queue --> a pod -----/        \--> preempt, report, back to the Queue
+//!   handlers <-- informers
+//!    |    |
+//!    |    +--> Cache --> Snapshot --> cycle::schedule --> assume --> bind, in the background
+//!    +-------> Queue --> a pod ----/         |
+//!                ^                           +--> preempt, report
+//!                +--- what may help later ---+
 //! ```
-//! Upstream: pkg/scheduler. Start reading at [`cycle`], then [`framework`].
+//! Upstream: pkg/scheduler. Start reading at [`cycle`], then [`framework`]; [`scheduler`] is the shell around both.
 
-pub mod node_info;
-pub mod pod_info;
 pub mod resources;
 pub mod snapshot;
 

@@ -388,7 +388,10 @@ enum Nominated {
 /// Cuts an event's text to what the API allows.
 fn shortened(message: &str) -> &str {
     match message.len() > LONGEST_NOTE {
-        true => &message[..message.floor_char_boundary(LONGEST_NOTE)],
+        true => {
+            let end = (0..=LONGEST_NOTE).rev().find(|at| message.is_char_boundary(*at));
+            &message[..end.unwrap_or(0)]
+        }
         false => message,
     }
 }

@@ -116,7 +116,8 @@ fn check_preemption(nodes: &[&str], cpu: &str, budgets: &[&str], expected: &str)
     let preemptor = asking("p", &format!("cpu={cpu}"), r#","priority":100"#);
     let found = match schedule(&Profile::default(), &preemptor, &snapshot, 0) {
         Ok(choice) => format!("fits {}", choice.node),
-        Err(Failure::Unfit(Unfit { nomination: Some(nomination), .. })) => {
+        Err(Failure::Unfit(unfit)) if unfit.nomination.is_some() => {
+            let nomination = unfit.nomination.unwrap();
             let victims: Vec<&str> = nomination.victims.iter().map(|victim| victim.uid()).collect();
             format!("{}: {}", nomination.node, victims.join(" "))
         }

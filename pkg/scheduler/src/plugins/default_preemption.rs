@@ -75,7 +75,7 @@ impl DefaultPreemption {
         (nodes * self.min_candidates_percentage / 100).max(self.min_candidates).min(nodes)
     }
 
-    fn find(&self, failed: &Failed<'_>) -> Result<Candidate, Unfit> {
+    fn find(&self, failed: &Failed<'_>) -> Result<Candidate, Box<Unfit>> {
         let nodes = failed.snapshot.nodes();
         let possible: Vec<&Arc<NodeInfo>> = nodes
             .iter()
@@ -83,7 +83,7 @@ impl DefaultPreemption {
             .filter(|(_, verdict)| matches!(verdict, Verdict::Unschedulable(_)))
             .map(|(node, _)| node)
             .collect();
-        let mut unfit = Unfit { nodes: nodes.len(), ..Unfit::default() };
+        let mut unfit = Box::new(Unfit { nodes: nodes.len(), ..Unfit::default() });
         let mut note = |reason: &str, count: usize| *unfit.reasons.entry(reason.to_owned()).or_default() += count;
         if possible.len() < nodes.len() {
             note(REASON_NOT_HELPFUL, nodes.len() - possible.len());

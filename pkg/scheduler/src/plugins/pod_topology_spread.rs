@@ -321,6 +321,7 @@ impl Plugin for PodTopologySpread {
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         match event {
             ClusterEvent::PodUpdated { .. } => event.is_update_of(pod),
+            ClusterEvent::NodeDeleted(_) => true,
             ClusterEvent::AssignedPodAdded(other) | ClusterEvent::AssignedPodDeleted(other) => other.namespace() == pod.namespace(),
             ClusterEvent::AssignedPodUpdated { old, new } => {
                 new.namespace() == pod.namespace() && (old.labels() != new.labels() || old.is_being_deleted() != new.is_being_deleted())
