@@ -13,19 +13,22 @@
 //! ```
 //! Upstream: pkg/scheduler. Start reading at [`cycle`], then [`framework`]; [`scheduler`] is the shell around both.
 
+pub mod node_info;
+pub mod pod_info;
 pub mod resources;
 pub mod snapshot;
 
 pub mod cycle;
+pub mod framework;
+pub mod plugins;
+pub mod profile;
 
 pub mod cache;
 pub mod events;
-pub mod framework;
+pub mod queue;
+
 pub mod handlers;
 pub mod metrics;
-pub mod plugins;
-pub mod profile;
-pub mod queue;
 pub mod scheduler;
 
 #[cfg(test)]
