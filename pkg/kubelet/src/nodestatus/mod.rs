@@ -267,6 +267,7 @@ impl NodeReporter {
         match self.server.create_node(&node).await {
             Ok(made) => {
                 tracing::info!(node = %settings.name, "Successfully registered node");
+                self.tell_changes(&[], &made.status.conditions);
                 return Ok(made);
             }
             Err(ApiError::AlreadyExists(_)) => {}
@@ -326,7 +327,6 @@ impl NodeReporter {
             }
             tokio::time::sleep(backoff.next_delay()).await;
         };
-        self.tell_changes(&[], &node.status.conditions);
         let mut reported: Option<Instant> = None;
         loop {
             let status = self.status(&node.status).await;

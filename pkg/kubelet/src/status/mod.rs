@@ -170,11 +170,8 @@ pub fn patch(old: &PodStatus, new: &PodStatus, uid: &str) -> Option<Vec<u8>> {
             continue;
         }
         let value = match (key, value) {
-            ("podIPs" | "hostIPs", Value::Array(items)) => {
-                let mut replace = Value::object();
-                replace.as_object_mut()?.insert("$patch", "replace");
-                Value::Array(std::iter::once(replace).chain(items.iter().cloned()).collect())
-            }
+            ("podIPs" | "hostIPs", Value::Array(items)) if old.contains_key(key) => replaced(items),
+            ("conditions", Value::Array(items)) => Value::Array(items.iter().map(complete_condition).collect()),
             _ => value.clone(),
         };
         fields.insert(key, value);
@@ -194,10 +191,28 @@ pub fn patch(old: &PodStatus, new: &PodStatus, uid: &str) -> Option<Vec<u8>> {
     Some(patch.to_vec())
 }
 
+/// A list that merges by key, with the word that nothing of the old one stays.
+fn replaced(items: &[Value]) -> Value {
+    let mut replace = Value::object();
+    replace.set_at(&["$patch"], "replace");
+    Value::Array(std::iter::once(replace).chain(items.iter().cloned()).collect())
+}
+
+/// Conditions merge field by field: what one no longer says has to be taken away.
+fn complete_condition(condition: &Value) -> Value {
+    let mut condition = condition.clone();
+    for name in ["reason", "message"] {
+        if condition.get(name).is_none() {
+            condition.set_at(&[name], Value::Null);
+        }
+    }
+    condition
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::core::v1::PodIP;
+    use api::core::v1::{PodCondition, PodIP};
 
     fn text(old: &PodStatus, new: &PodStatus) -> Option<String> {
         patch(old, new, "u").map(|bytes| String::from_utf8(bytes).unwrap())
@@ -207,10 +222,21 @@ mod tests {
     fn only_differences_are_sent() {
         let old = PodStatus { phase: "Pending".into(), reason: "X".into(), ..Default::default() };
         assert_eq!(text(&old, &old), None);
-        let new = PodStatus { phase: "Running".into(), pod_ips: vec![PodIP { ip: "10.0.0.1".into() }].into(), ..Default::default() };
+        let ips = |ip: &str| vec![PodIP { ip: ip.into() }].into();
+        let new = PodStatus { phase: "Running".into(), pod_ips: ips("10.0.0.1"), ..Default::default() };
         assert_eq!(
             text(&old, &new).unwrap(),
-            r#"{"metadata":{"uid":"u"},"status":{"phase":"Running","podIPs":[{"$patch":"replace"},{"ip":"10.0.0.1"}],"reason":null}}"#
+            r#"{"metadata":{"uid":"u"},"status":{"phase":"Running","podIPs":[{"ip":"10.0.0.1"}],"reason":null}}"#
         );
+        let moved = PodStatus { pod_ips: ips("10.0.0.2"), ..new.clone() };
+        assert_eq!(text(&new, &moved).unwrap(), r#"{"metadata":{"uid":"u"},"status":{"podIPs":[{"$patch":"replace"},{"ip":"10.0.0.2"}]}}"#);
+    }
+
+    #[test]
+    fn a_condition_that_holds_again_gives_no_old_reason() {
+        let ready = PodCondition { type_: "Ready".into(), status: "True".into(), ..Default::default() };
+        let new = PodStatus { conditions: vec![ready].into(), ..Default::default() };
+        let patch = text(&PodStatus::default(), &new).unwrap();
+        assert!(patch.contains(r#""reason":null"#) && patch.contains(r#""message":null"#), "{patch}");
     }
 }
