@@ -71,6 +71,10 @@ pub struct Config {
     pub service_account_key_files: Vec<PathBuf>,
     pub service_account_signing_key_file: Option<PathBuf>,
     pub api_audiences: Vec<String>,
+    /// The longest a service account token may be asked to last.
+    pub max_token_seconds: Option<i64>,
+    /// Projected tokens last a year for clients that do not read them again.
+    pub extend_tokens: bool,
 
     pub service_cidrs: Vec<String>,
     pub node_ports: (u16, u16),
@@ -177,6 +181,10 @@ pub fn complete(flags: &Flags, problems: &mut Problems) -> Option<Config> {
         service_account_signing_key_file: flags.path("service-account-signing-key-file"),
         service_account_issuers,
         api_audiences,
+        max_token_seconds: i64::try_from(flags.duration("service-account-max-token-expiration").as_secs())
+            .ok()
+            .filter(|seconds| *seconds > 0),
+        extend_tokens: flags.bool("service-account-extend-token-expiration"),
         service_cidrs: service_cidrs(flags, problems),
         node_ports: flags.port_range("service-node-port-range").unwrap_or((30000, 32767)),
         event_ttl: flags.duration("event-ttl"),

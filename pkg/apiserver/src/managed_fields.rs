@@ -5,6 +5,7 @@ use apimachinery::apply::{FieldManager, FieldSet, Managed};
 use apimachinery::gvk::GroupVersion;
 use apimachinery::status::StatusError;
 use apimachinery::typed::TypeRef;
+use apimachinery::wire::{TypeInfo, join_api_version};
 use apimachinery::{Object, Time, Value};
 
 use crate::apply_versions::KindVersions;
@@ -29,6 +30,22 @@ pub(crate) fn on_update(call: &Call, new: &mut dyn Object, old: &dyn Object) {
 pub(crate) fn own(context: &RequestContext, kind: &Kind, object: &mut dyn Object) {
     let empty = (kind.versions[HUB].info.new)();
     enter(kind, HUB, context, FieldSet::of_fields(&[]), &tree(empty.as_ref()), object);
+}
+
+/// Enters the fields of an object that is answered and not kept, which shows them all the same.
+pub(crate) fn on_answered(call: &Call, info: &TypeInfo, object: &mut dyn Object) {
+    let manager = FieldManager {
+        ty: TypeRef::of(info.schema),
+        api_version: &join_api_version(info.group, info.version),
+        subresource: "",
+        reset_fields: &FieldSet::of_fields(&[]),
+        now: Time::now(),
+        versions: None,
+    };
+    let mut new = tree(object);
+    manager.update(&tree((info.new)().as_ref()), &mut new, &call.context.field_manager);
+    let record = new.at(&["metadata", "managedFields"]).and_then(Managed::from_value).unwrap_or_default();
+    object.metadata_mut().managed_fields = record.to_meta();
 }
 
 fn enter(kind: &Kind, id: VersionId, context: &RequestContext, reset: FieldSet, live: &Value, object: &mut dyn Object) {

@@ -228,9 +228,11 @@ async fn attempt(
             metadata.deletion_grace_period_seconds = Some(grace);
         }
     } else if grace > 0 || waits {
+        // Namespaces, which wait for their own finalizers, have no grace period and no generation.
+        let own = strategy.has_own_finalizers(object.as_ref());
         let metadata = object.metadata_mut();
         metadata.deletion_timestamp = Some(now.add_seconds(grace));
-        metadata.deletion_grace_period_seconds = Some(grace);
+        metadata.deletion_grace_period_seconds = (!own).then_some(grace);
         // The spec's generation tells observers that something changed.
         if metadata.generation > 0 {
             metadata.generation += 1;

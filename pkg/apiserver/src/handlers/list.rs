@@ -26,8 +26,6 @@ const PAGE: usize = 500;
 pub(super) struct Found {
     pub entries: Vec<Arc<Entry>>,
     pub meta: ListMeta,
-    /// Nothing matched a selector: upstream says `null` then, not `[]`.
-    pub null: bool,
 }
 
 pub(super) async fn list(call: &Call) -> Result<Response, StatusError> {
@@ -47,23 +45,17 @@ pub(super) fn answer(call: &Call, output: Output, found: Found) -> Result<Respon
     let view = call.view(output::media(output.format));
     let bodies = found.entries.iter().map(|entry| entry.body(view)).collect::<Result<Vec<Bytes>, _>>()?;
     let version = &call.kind.versions[call.version];
-    let document = respond::list_document(
-        output.format,
-        &format!("{}List", version.info.kind),
-        &version.api_version,
-        &found.meta,
-        &bodies,
-        found.null,
-    );
+    let document = respond::list_document(output.format, &format!("{}List", version.info.kind), &version.api_version, &found.meta, &bodies);
     Ok(respond::bytes(StatusCode::OK, output.format, document))
 }
 
 /// Reads the objects that are asked for, from the cache where it may answer.
 pub(super) async fn find(call: &Call, options: &ListOptions, selection: &Selection) -> Result<Found, StatusError> {
     let objects = call.server.objects();
-    if !options.continue_token.is_empty() {
+    // Whoever takes any version gets all of it, and needs no next page.
+    if !options.continue_token.is_empty() && options.resource_version != "0" {
         let token = Token::parse(&options.continue_token)?;
-        if !matches!(options.resource_version.as_str(), "" | "0") {
+        if !options.resource_version.is_empty() {
             return Err(StatusError::bad_request("specifying resource version is not allowed when using continue"));
         }
         return read_store(call, options, selection, Some(token), None).await;
@@ -122,8 +114,7 @@ pub(super) async fn find(call: &Call, options: &ListOptions, selection: &Selecti
             meta.remaining_item_count = Some(i64::try_from(matching.count() + 1).unwrap_or(i64::MAX));
         }
     }
-    let null = limit == 0 && entries.is_empty() && !selection.is_everything();
-    Ok(Found { entries, meta, null })
+    Ok(Found { entries, meta })
 }
 
 /// A key without the namespace that the whole list is about.
@@ -206,7 +197,7 @@ async fn read_store(
         }
         range = range.after(&last);
     }
-    Ok(Found { entries, meta, null: false })
+    Ok(Found { entries, meta })
 }
 
 fn expired(token: Option<&Token>) -> StatusError {

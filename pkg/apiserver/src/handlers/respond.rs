@@ -102,7 +102,7 @@ pub fn put_typed_json(out: &mut BytesMut, kind: &str, api_version: &str, body: &
 }
 
 /// The document of a list of bodies.
-pub fn list_document(format: Format, kind: &str, api_version: &str, meta: &ListMeta, items: &[Bytes], null: bool) -> Bytes {
+pub fn list_document(format: Format, kind: &str, api_version: &str, meta: &ListMeta, items: &[Bytes]) -> Bytes {
     let size: usize = items.iter().map(|item| item.len() + 8).sum();
     match format {
         Format::Protobuf => {
@@ -115,13 +115,13 @@ pub fn list_document(format: Format, kind: &str, api_version: &str, meta: &ListM
         }
         Format::Json => {
             let mut json = BytesMut::with_capacity(size + 256);
-            put_list_json(&mut json, kind, api_version, meta, items, null);
+            put_list_json(&mut json, kind, api_version, meta, items);
             json.put_u8(b'\n');
             json.freeze()
         }
         Format::PrettyJson | Format::Yaml => {
             let mut json = BytesMut::with_capacity(size + 256);
-            put_list_json(&mut json, kind, api_version, meta, items, null);
+            put_list_json(&mut json, kind, api_version, meta, items);
             match Value::parse(&json) {
                 Ok(value) if format == Format::Yaml => Bytes::from(apimachinery::yaml::to_string(&value)),
                 Ok(value) => Bytes::from(value.to_vec_indented("  ")),
@@ -131,17 +131,13 @@ pub fn list_document(format: Format, kind: &str, api_version: &str, meta: &ListM
     }
 }
 
-fn put_list_json(out: &mut BytesMut, kind: &str, api_version: &str, meta: &ListMeta, items: &[Bytes], null: bool) {
+fn put_list_json(out: &mut BytesMut, kind: &str, api_version: &str, meta: &ListMeta, items: &[Bytes]) {
     out.put_slice(b"{\"kind\":\"");
     out.put_slice(kind.as_bytes());
     out.put_slice(b"\",\"apiVersion\":\"");
     out.put_slice(api_version.as_bytes());
     out.put_slice(b"\",\"metadata\":");
     out.put_slice(&apimachinery::json::part_to_vec(meta));
-    if null {
-        out.put_slice(b",\"items\":null}");
-        return;
-    }
     out.put_slice(b",\"items\":[");
     for (index, item) in items.iter().enumerate() {
         if index > 0 {

@@ -7,6 +7,7 @@ use super::decode::{decode, read_body};
 use super::negotiate::Offer;
 use super::{Call, method_not_allowed, output, respond};
 use crate::admission::Operation;
+use crate::managed_fields;
 use crate::rest::{Answer, Connecter, Creater, Serving};
 
 /// A resource of which nothing is kept.
@@ -41,6 +42,7 @@ async fn post(call: &Call, creater: &dyn Creater, info: &apimachinery::wire::Typ
         }
         call.namespace().clone_into(&mut metadata.namespace);
     }
+    managed_fields::on_answered(call, info, object.as_mut());
     let name = if call.name().is_empty() { object.metadata().name.clone() } else { call.name().to_owned() };
     let mut review = call.review(Operation::Create, &name, Some(object.as_mut()), None, b"{}");
     (review.kind, review.group, review.version) = (info.kind, info.group, info.version);

@@ -202,6 +202,9 @@ async fn dispatch(server: Arc<Server>, request: Request, context: Arc<RequestCon
         if let Some(response) = server.paths.iter().find_map(|answer| answer(&request)) {
             return Ok(response);
         }
+        if info.path == "/version" && request.method() != http::Method::GET {
+            return Err(handlers::method_not_allowed());
+        }
         if let Some(answer) = server.openapi.answer(&request, &server.resources) {
             return answer;
         }
