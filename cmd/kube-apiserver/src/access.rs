@@ -61,8 +61,8 @@ pub fn token_issuer(config: &Config, keys: &TokenKeys) -> Option<TokenIssuer> {
         key: keys.signing.clone()?,
         issuer: config.service_account_issuers.first()?.clone(),
         audiences: config.api_audiences.clone(),
-        max_seconds: None,
-        extends: true,
+        max_seconds: config.max_token_seconds,
+        extends: config.extend_tokens,
     })
 }
 

@@ -52,9 +52,7 @@ pub(super) async fn create_made(call: &Call, object: Box<dyn Object>, track: boo
 
 async fn create_once(call: &Call, mut object: Box<dyn Object>, track: bool) -> Result<Box<dyn Object>, StatusError> {
     let metadata = object.metadata_mut();
-    if call.facts.namespaced {
-        call.namespace().clone_into(&mut metadata.namespace);
-    }
+    call.namespace().clone_into(&mut metadata.namespace);
     wipe(metadata);
     if track {
         managed_fields::on_create(call, object.as_mut());

@@ -33,8 +33,8 @@ pub(super) async fn delete(call: &Call, request: Request) -> Result<Response, St
     let body = read_body(request.into_body()).await?;
     let options = read_options(call, &body)?;
     let deleted = delete_object(call, call.name(), options.clone()).await?;
-    let waits = options.orphan_dependents == Some(false) || options.propagation_policy.as_deref() == Some("Foreground");
-    let status = if !deleted.gone && waits { StatusCode::ACCEPTED } else { StatusCode::OK };
+    // Only the old way to ask for cascading deletion is told that it is yet to come.
+    let status = if !deleted.gone && options.orphan_dependents == Some(false) { StatusCode::ACCEPTED } else { StatusCode::OK };
     if deleted.gone && !call.kind.returns_deleted() {
         let details = StatusDetails {
             name: call.name().to_owned(),
@@ -201,8 +201,11 @@ async fn attempt(
     let mut object = found.object.clone_object();
     let now = Time::now();
     let graceful = strategy.graceful_deletion(object.as_ref(), options);
-    let finalizers = finalizers_after(object.as_ref(), options, strategy.orphans_by_default());
-    object.metadata_mut().finalizers = finalizers;
+    // Events are not the garbage collector's.
+    if call.kind.def.resource != "events" {
+        let finalizers = finalizers_after(object.as_ref(), options, strategy.orphans_by_default());
+        object.metadata_mut().finalizers = finalizers;
+    }
     let waits = !object.metadata().finalizers.is_empty() || strategy.has_own_finalizers(object.as_ref());
 
     let already = object.metadata().deletion_timestamp;
@@ -240,6 +243,15 @@ async fn attempt(
         strategy.begin_deletion(object.as_mut());
     }
 
+    if grace == 0 && !waits && already.is_none() && graceful != Graceful::No {
+        // Gone at once, but by way of a grace period: the answer shows it.
+        let metadata = object.metadata_mut();
+        metadata.deletion_timestamp = Some(now);
+        metadata.deletion_grace_period_seconds = Some(0);
+        if metadata.generation > 0 {
+            metadata.generation += 1;
+        }
+    }
     if grace > 0 || waits {
         if dry_run {
             return Ok(Step::Done(Finished { deleted: Deleted { object, gone: false }, is_noop: false }));

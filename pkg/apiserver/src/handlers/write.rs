@@ -7,6 +7,7 @@ use apimachinery::status::StatusError;
 use apimachinery::{Object, gotext};
 
 use super::Call;
+use super::query::parse_revision;
 use crate::admission::Operation;
 use crate::managed_fields;
 use crate::rest::hooks::nothing_to_finish;
@@ -179,7 +180,12 @@ fn is_finished(strategy: &dyn crate::rest::ErasedStrategy, object: &dyn Object) 
 fn check_preconditions(call: &Call, how: &Change<'_>, new: &dyn Object, old: &dyn Object) -> Result<(), StatusError> {
     let (new, old) = (new.metadata(), old.metadata());
     if how.same_uid && !new.uid.is_empty() && new.uid != old.uid {
-        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", new.uid, old.uid);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            String::from_utf8_lossy(&call.kind.store_key(call.namespace(), call.name())),
+            new.uid,
+            old.uid
+        );
         return Err(StatusError::conflict(&call.resource(), call.name(), why));
     }
     if new.resource_version.is_empty() || new.resource_version == "0" {
@@ -198,6 +204,11 @@ fn check_preconditions(call: &Call, how: &Change<'_>, new: &dyn Object, old: &dy
         );
         let resource = call.resource();
         return Err(StatusError::invalid(&GroupKind::new(resource.group, resource.resource), call.name(), &[error]));
+    }
+    if let Err(why) = parse_revision(&new.resource_version) {
+        // The part behind the field's name is all upstream tells here.
+        let why = why.split_once("strconv").map_or(why.clone(), |(_, rest)| format!("strconv{rest}"));
+        return Err(StatusError::unknown(why));
     }
     if new.resource_version != old.resource_version {
         return Err(StatusError::conflict(&call.resource(), call.name(), MODIFIED));
@@ -242,7 +253,9 @@ pub(crate) fn check_name(call: &Call, object: &mut dyn Object) -> Result<(), Sta
             metadata.name
         )));
     }
-    if call.facts.namespaced {
+    if !call.facts.namespaced {
+        metadata.namespace.clear();
+    } else {
         if metadata.namespace.is_empty() {
             metadata.namespace = namespace;
         } else if metadata.namespace != namespace {
