@@ -225,4 +225,70 @@ mod tests {
         assert_eq!(ports, [81]);
         assert_eq!(snapshot.nodes()[0].nonzero_requested, with_port("q", 81).nonzero);
     }
+
+    /// Whatever happens, in whatever order, the snapshot is what one would build from nothing.
+    #[test]
+    fn snapshots_kept_up_to_date_equal_snapshots_built_anew() {
+        use rand::rngs::SmallRng;
+        use rand::{Rng, SeedableRng};
+
+        for seed in 0..50 {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let mut cache = Cache::default();
+            let mut nodes: BTreeMap<String, Arc<Node>> = BTreeMap::new();
+            let mut pods: BTreeMap<String, (String, Arc<PodInfo>, bool)> = BTreeMap::new();
+            for _ in 0..200 {
+                let name = format!("n{}", random.random_range(0..4));
+                let uid = format!("p{}", random.random_range(0..8));
+                let cpu = format!("{}", random.random_range(1..4));
+                match random.random_range(0..6) {
+                    0 => {
+                        let node = node(&name, &format!("cpu={cpu}"), "");
+                        cache.put_node(node.clone());
+                        nodes.insert(name, node);
+                    }
+                    1 => {
+                        cache.remove_node(&name);
+                        nodes.remove(&name);
+                    }
+                    2 => {
+                        let pod = pod_on(&uid, "", &cpu);
+                        cache.assume(pod.clone(), &name);
+                        pods.insert(uid, (name, pod, true));
+                    }
+                    3 => {
+                        let pod = pod_on(&uid, &name, &cpu);
+                        cache.put_pod(pod.clone());
+                        pods.insert(uid, (name, pod, false));
+                    }
+                    4 => {
+                        let assumed = pods.get(&uid).is_some_and(|(_, _, assumed)| *assumed);
+                        assert_eq!(cache.forget(&uid), assumed);
+                        if assumed {
+                            pods.remove(&uid);
+                        }
+                    }
+                    _ => {
+                        assert_eq!(cache.remove_pod(&uid).is_some(), pods.remove(&uid).is_some());
+                    }
+                }
+                if random.random_bool(0.5) {
+                    let shown = cache.snapshot();
+                    let summary = |name: &str, info: &NodeInfo| {
+                        let mut uids: Vec<String> = info.pods().iter().map(|pod| pod.uid().to_owned()).collect();
+                        uids.sort();
+                        (name.to_owned(), uids, info.requested.clone(), info.nonzero_requested, info.allocatable.clone())
+                    };
+                    let got: Vec<_> = shown.nodes().iter().map(|info| summary(info.name(), info)).collect();
+                    let anew = nodes.values().map(|node| {
+                        let mut info = NodeInfo::new(node.clone());
+                        let here = pods.values().filter(|(on, ..)| *on == node.metadata.name);
+                        here.for_each(|(_, pod, _)| info.add_pod(pod.clone()));
+                        summary(&node.metadata.name, &info)
+                    });
+                    assert_eq!(got, anew.collect::<Vec<_>>(), "seed {seed}");
+                }
+            }
+        }
+    }
 }

@@ -405,4 +405,9 @@ fn only_events_that_may_help_wake_a_pod() {
     let untainted = ClusterEvent::NodeUpdated { old: tainted.clone(), new: node("a", "", "") };
     let newly_tainted = ClusterEvent::NodeUpdated { old: node("a", "", ""), new: tainted };
     assert_eq!([&untainted, &newly_tainted].map(|event| TaintToleration.wakes(&asking, event)), [true, false]);
+
+    // The domain that had too few pods may have been the node's.
+    let deleted = ClusterEvent::NodeDeleted(node("a", "", ""));
+    assert!(PodTopologySpread::default().wakes(&asking, &deleted));
+    assert!(!fit.wakes(&asking, &deleted));
 }
