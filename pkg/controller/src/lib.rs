@@ -20,9 +20,13 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod garbagecollector;
 pub mod namespace;
+mod node_pods;
+pub mod nodeipam;
+pub mod nodelifecycle;
 pub mod root_ca;
 mod service_pods;
 pub mod serviceaccount;
+pub mod tainteviction;
 
 pub use context::{ControllerContext, Registration, Sources, StartError, Started};
 pub use identity::Identities;
@@ -41,5 +45,8 @@ pub fn all() -> Vec<Registration> {
         root_ca::REGISTRATION,
         endpointslice::REGISTRATION,
         endpoints::REGISTRATION,
+        nodelifecycle::REGISTRATION,
+        tainteviction::REGISTRATION,
+        nodeipam::REGISTRATION,
     ]
 }
