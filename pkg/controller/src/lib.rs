@@ -6,15 +6,19 @@
 //! then at [`replicaset`], the simplest of those that write pods.
 
 mod context;
+mod history;
 mod identity;
 mod owned;
 mod pods;
 mod settings;
 mod shell;
 mod template;
+mod wake;
 
+pub mod daemonset;
 pub mod deployment;
 pub mod replicaset;
+pub mod statefulset;
 
 pub mod endpoints;
 pub mod endpointslice;
@@ -39,6 +43,8 @@ pub fn all() -> Vec<Registration> {
         deployment::DEPLOYMENT,
         replicaset::REPLICA_SET,
         replicaset::REPLICATION_CONTROLLER,
+        daemonset::DAEMON_SET,
+        statefulset::STATEFUL_SET,
         namespace::REGISTRATION,
         garbagecollector::REGISTRATION,
         serviceaccount::REGISTRATION,

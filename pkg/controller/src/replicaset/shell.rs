@@ -9,13 +9,14 @@ use client::{Api, Client};
 use component_base::clock::Clock;
 use component_base::tasks::Tasks;
 use component_helpers::owners::{controller_of, controller_reference};
-use informer::{Event, Expectations, Informer, ObjectKey, Reconcile, Requeue, Store, WorkQueue};
+use informer::{Expectations, ObjectKey, Reconcile, Requeue, Store, WorkQueue};
 
 use super::{Observed, Plan, Replicated, next_availability_change, next_status, plan};
 use crate::context::{ControllerContext, StartError, Started};
 use crate::owned;
 use crate::pods::{self, PodControl};
 use crate::shell::WriteError;
+use crate::wake;
 
 pub(super) fn start<K: Replicated>(context: &ControllerContext, tasks: &mut Tasks, workers: usize) -> Result<Started, StartError> {
     let mut sources = context.sources();
@@ -25,7 +26,7 @@ pub(super) fn start<K: Replicated>(context: &ControllerContext, tasks: &mut Task
     let queue = WorkQueue::new(K::CONTROLLER);
     let expectations = Arc::new(Expectations::new());
     sets.enqueue(&queue);
-    watch_pods::<K>(&pods, sets.store(), &queue, &expectations);
+    wake::by_pods(&pods, sets.store(), |set: &K| set.selector().ok(), &queue, &expectations);
     let reconciler = ReplicaController::<K> {
         sets: sets.store(),
         pods: pods.store(),
@@ -37,68 +38,6 @@ pub(super) fn start<K: Replicated>(context: &ControllerContext, tasks: &mut Task
     };
     context.spawn(tasks, sources, Arc::new(reconciler), queue, workers);
     Ok(Started::Running)
-}
-
-/// A change to a Pod wakes its set; one to an orphan wakes every set that might adopt it.
-fn watch_pods<K: Replicated>(pods: &Informer<Pod>, sets: Arc<Store<K>>, queue: &WorkQueue, expectations: &Arc<Expectations>) {
-    let (queue, expectations) = (queue.clone(), expectations.clone());
-    let owner = {
-        let sets = sets.clone();
-        move |pod: &Pod| {
-            let reference = controller_of(&pod.metadata).filter(|reference| reference.kind == K::KIND)?;
-            let key = ObjectKey::new(&pod.metadata.namespace, &reference.name);
-            sets.get(&key).filter(|set| set.metadata().uid == reference.uid).map(|_| key)
-        }
-    };
-    let wake_adopters = {
-        let queue = queue.clone();
-        move |pod: &Pod| {
-            for set in sets.in_namespace(&pod.metadata.namespace) {
-                if set.selector().is_ok_and(|selector| selector.matches(&pod.metadata.labels)) {
-                    queue.add(ObjectKey::of(&*set));
-                }
-            }
-        }
-    };
-    pods.on_event(move |event| match event {
-        Event::Deleted(pod) => {
-            if let Some(key) = owner(pod) {
-                expectations.deletion_observed(&key, &pod.metadata.uid);
-                queue.add(key);
-            }
-        }
-        Event::Added(pod) => match owner(pod) {
-            Some(key) => {
-                match pod.metadata.deletion_timestamp {
-                    None => expectations.creation_observed(&key),
-                    // Begun to be deleted before we heard of it: it will not come as an update.
-                    Some(_) => expectations.deletion_observed(&key, &pod.metadata.uid),
-                }
-                queue.add(key);
-            }
-            None if controller_of(&pod.metadata).is_none() && pod.metadata.deletion_timestamp.is_none() => wake_adopters(pod),
-            None => {}
-        },
-        Event::Updated { old, new } => {
-            let (was, is) = (owner(old), owner(new));
-            if let Some(key) = &was
-                && was != is
-            {
-                queue.add(key.clone());
-            }
-            if let Some(key) = is {
-                if new.metadata.deletion_timestamp.is_some() {
-                    expectations.deletion_observed(&key, &new.metadata.uid);
-                }
-                queue.add(key);
-            } else if controller_of(&new.metadata).is_none()
-                && new.metadata.deletion_timestamp.is_none()
-                && (old.metadata.labels != new.metadata.labels || controller_of(&old.metadata).is_some())
-            {
-                wake_adopters(new);
-            }
-        }
-    });
 }
 
 struct ReplicaController<K> {
