@@ -2,10 +2,17 @@
 
 mod config_map;
 pub mod connect;
+mod endpoints;
 mod event;
+mod limit_range;
 mod namespace;
 mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 pub mod pod;
+mod pod_template;
+mod replication_controller;
+mod resource_quota;
 mod secret;
 pub mod service;
 mod service_account;
@@ -28,6 +35,13 @@ pub fn resources(config: &Config) -> Vec<ResourceDef> {
         pod::resource(config),
         pod::bindings(config),
         service::resource(config),
+        ResourceDef::stored(endpoints::EndpointsStrategy),
+        ResourceDef::stored(persistent_volume::PersistentVolumeStrategy).status(persistent_volume::StatusStrategy),
+        ResourceDef::stored(persistent_volume_claim::PersistentVolumeClaimStrategy).status(persistent_volume_claim::StatusStrategy),
+        ResourceDef::stored(limit_range::LimitRangeStrategy),
+        ResourceDef::stored(resource_quota::ResourceQuotaStrategy).status(resource_quota::StatusStrategy),
+        replication_controller::resource(),
+        ResourceDef::stored(pod_template::PodTemplateStrategy),
     ]
 }
 

@@ -16,6 +16,13 @@ const FLOORS: &[(&str, &str, usize, usize)] = &[
     ("core", "Node", 0, 0),
     ("core", "Pod", 0, 0),
     ("core", "Service", 0, 0),
+    ("core", "Endpoints", 0, 0),
+    ("core", "LimitRange", 0, 0),
+    ("core", "PersistentVolume", 0, 0),
+    ("core", "PersistentVolumeClaim", 0, 0),
+    ("core", "PodTemplate", 0, 0),
+    ("core", "ReplicationController", 0, 0),
+    ("core", "ResourceQuota", 0, 0),
     ("coordination", "Lease", 0, 0),
 ];
 

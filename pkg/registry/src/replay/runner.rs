@@ -270,6 +270,7 @@ fn first_line(text: &str) -> String {
 fn causes_of(body: &Value) -> BTreeSet<String> {
     let causes = body["details"]["causes"].as_array().unwrap_or_default().iter();
     causes
-        .map(|cause| format!("{}: {}", cause["field"].as_str().unwrap_or("<nil>"), cause["message"].as_str().unwrap_or_default()))
+        .map(|cause| (cause["field"].as_str().unwrap_or("<nil>"), cause["message"].as_str().unwrap_or_default()))
+        .map(|(field, message)| first_line(&format!("{field}: {message}")))
         .collect()
 }

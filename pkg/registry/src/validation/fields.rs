@@ -44,3 +44,8 @@ pub fn json_list<M: Message>(parts: &[M]) -> BadValue {
 pub fn supported(value: &str, supported: &[&str], path: &Path<'_>) -> ErrorList {
     if supported.contains(&value) { Vec::new() } else { vec![Error::not_supported(path, value, supported)] }
 }
+
+/// Equal as upstream compares: an empty list or map is the same as none.
+pub fn same<M: Message>(one: &M, other: &M) -> bool {
+    one == other || apimachinery::proto::to_vec(one) == apimachinery::proto::to_vec(other)
+}

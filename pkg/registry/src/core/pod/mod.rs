@@ -3,7 +3,7 @@
 mod binding;
 mod cells;
 mod eviction;
-mod normalize;
+pub mod normalize;
 mod strategy;
 
 pub use strategy::{EphemeralContainersStrategy, PodStrategy, StatusStrategy};

@@ -66,7 +66,8 @@ fn taints(taints: &[Taint], path: &Path<'_>) -> ErrorList {
     errors
 }
 
-fn taint_effect(effect: &str, path: &Path<'_>) -> ErrorList {
+/// What a taint does to Pods that do not tolerate it.
+pub fn taint_effect(effect: &str, path: &Path<'_>) -> ErrorList {
     if effect.is_empty() { vec![Error::required(path, "")] } else { supported(effect, &EFFECTS, path) }
 }
 

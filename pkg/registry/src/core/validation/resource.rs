@@ -64,3 +64,58 @@ pub fn positive_quantity(amount: &Quantity, path: &Path<'_>) -> ErrorList {
         _ => vec![Error::invalid(path, amount.to_string(), "must be greater than zero")],
     }
 }
+
+/// Names of resources that anything may ask for or be limited in.
+fn is_standard_resource(name: &str) -> bool {
+    is_standard_quota_resource(name) || name == "storage" || is_huge_page_resource(name)
+}
+
+/// Names of resources a quota can count without a domain.
+pub fn is_standard_quota_resource(name: &str) -> bool {
+    matches!(
+        name,
+        "cpu"
+            | "memory"
+            | "ephemeral-storage"
+            | "requests.cpu"
+            | "requests.memory"
+            | "requests.storage"
+            | "requests.ephemeral-storage"
+            | "limits.cpu"
+            | "limits.memory"
+            | "limits.ephemeral-storage"
+    ) || is_integer_resource(name)
+        || is_huge_page_resource(name.strip_prefix("requests.").unwrap_or(name))
+}
+
+/// The name of any resource: qualified, and a known one if it has no domain.
+pub fn resource_name(name: &str, path: &Path<'_>) -> ErrorList {
+    let mut errors = ErrorList::new();
+    crate::validation::fields::extend_invalid(&mut errors, path, name, apimachinery::validation::names::is_qualified_name(name));
+    if errors.is_empty() && !name.contains('/') && !is_standard_resource(name) {
+        errors.push(Error::invalid(path, name, "must be a standard resource type or fully qualified"));
+    }
+    errors
+}
+
+/// The name of a resource a container can have.
+pub fn container_resource_name(name: &str, path: &Path<'_>) -> ErrorList {
+    let mut errors = resource_name(name, path);
+    if !name.contains('/') {
+        if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !is_huge_page_resource(name) {
+            errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
+        }
+    } else if !is_native_resource(name) && !is_extended_resource(name) {
+        errors.push(Error::invalid(path, name, "doesn't follow extended resource name standard"));
+    }
+    errors
+}
+
+/// The name of a resource a quota can limit.
+pub fn quota_resource_name(name: &str, path: &Path<'_>) -> ErrorList {
+    let mut errors = resource_name(name, path);
+    if !name.contains('/') && !is_standard_quota_resource(name) {
+        errors.push(Error::invalid(path, name, "must be a standard resource for quota"));
+    }
+    errors
+}
