@@ -10,6 +10,7 @@
 #   PROGRAMS       a folder with programs that are built already
 #   FERROKUBE_DIR  where state and logs are (default /var/lib/ferrokube)
 #   DETACH=1       leave the cluster running and return
+#   KEEP=1         leave everything as it is when something fails
 #   RESTART=NAME   with a running cluster: start one of its programs again (kube-apiserver, kubelet1, ...)
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -56,6 +57,10 @@ KUBECTL=${KUBECTL:-$PROGRAMS/kubectl}
 ip link show "$BRIDGE" >/dev/null 2>&1 && fail "a cluster seems to be running (link $BRIDGE). hack/local-down-cluster.sh removes what is left of one"
 cleanup() {
   trap - EXIT INT TERM
+  if [ -n "${KEEP:-}" ]; then
+    say "left as it is; hack/local-down-cluster.sh removes it"
+    return
+  fi
   say "removing the cluster"
   cluster_down
 }
