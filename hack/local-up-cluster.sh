@@ -147,6 +147,7 @@ clusterDNS: [$DNS_ADDRESS]
 containerRuntimeEndpoint: unix://$dir/containerd/containerd.sock
 failCgroupV1: false
 failSwapOn: false
+imageGCHighThresholdPercent: 100 # Images come from this machine alone: one that is removed cannot be pulled again.
 podLogsDir: $dir/pod-logs
 staticPodPath: $dir/manifests
 authentication:

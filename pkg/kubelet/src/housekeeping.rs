@@ -106,6 +106,7 @@ impl Housekeeping {
             used.extend([container.image_ref, container.image_id]);
             used.extend(container.image.map(|image| image.image));
         }
+        used.extend(self.sandbox_image().await);
         let now = clock::now_nanos();
         records.update(&list, &used, now);
         let info = client.image_fs_info(v1::ImageFsInfoRequest {}).await.map_err(text)?;
@@ -126,6 +127,13 @@ impl Housekeeping {
             self.node.events.node("Warning", "FreeDiskSpaceFailed", &message);
         }
         Ok(())
+    }
+
+    /// The image of sandboxes, which no container shows. Newer runtimes pin it; older ones name it in their configuration.
+    async fn sandbox_image(&self) -> Option<String> {
+        let status = self.node.runtime.status(v1::StatusRequest { verbose: true }).await.ok()?;
+        let config = apimachinery::Value::parse(status.info.get("config")?.as_bytes()).ok()?;
+        config.str_at(&["sandboxImage"]).map(str::to_owned)
     }
 
     async fn rotate_logs(&self) {

@@ -71,9 +71,10 @@ impl Records {
     }
 }
 
-/// How much to free on a disk of `capacity` of which `available` is left; `None` below the threshold.
+/// How much to free on a disk of `capacity` of which `available` is left; `None` below the threshold. A threshold of 100
+/// switches collection off.
 pub fn excess(policy: &Policy, capacity: u64, available: u64) -> Option<u64> {
-    if capacity == 0 {
+    if capacity == 0 || policy.high_percent >= 100 {
         return None;
     }
     let used_percent = 100 - available.min(capacity) * 100 / capacity;
