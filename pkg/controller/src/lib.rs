@@ -20,6 +20,8 @@ pub mod deployment;
 pub mod replicaset;
 pub mod statefulset;
 
+pub mod clusterroleaggregation;
+pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod garbagecollector;
@@ -27,10 +29,13 @@ pub mod namespace;
 mod node_pods;
 pub mod nodeipam;
 pub mod nodelifecycle;
+pub mod podgc;
 pub mod root_ca;
 mod service_pods;
 pub mod serviceaccount;
+pub mod storageprotection;
 pub mod tainteviction;
+pub mod ttlafterfinished;
 
 pub use context::{ControllerContext, Registration, Sources, StartError, Started};
 pub use identity::Identities;
@@ -54,5 +59,11 @@ pub fn all() -> Vec<Registration> {
         nodelifecycle::REGISTRATION,
         tainteviction::REGISTRATION,
         nodeipam::REGISTRATION,
+        podgc::REGISTRATION,
+        ttlafterfinished::REGISTRATION,
+        clusterroleaggregation::REGISTRATION,
+        storageprotection::CLAIMS,
+        storageprotection::VOLUMES,
+        disruption::REGISTRATION,
     ]
 }
