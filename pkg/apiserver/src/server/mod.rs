@@ -1,6 +1,7 @@
 //! [`Server`]: resources, who may use them, and the order in which a request passes.
 
 mod builder;
+mod compression;
 mod errors;
 mod impersonation;
 mod inflight;

@@ -24,7 +24,7 @@ use http::header::{HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 
 use super::inflight::{TooMany, is_long_running, is_mutating};
-use super::{Server, errors, impersonation, request_info, warnings};
+use super::{Server, compression, errors, impersonation, request_info, warnings};
 use crate::authentication::Credentials;
 use crate::authorization::{Attributes, Decision};
 use crate::facts;
@@ -44,6 +44,7 @@ pub(super) async fn answer(server: Arc<Server>, request: Request) -> Response {
     let dry_run = query.opt("dryRun") == Some("All");
     let known = server.resources.get(&info.group, &info.version, &info.resource).is_some();
 
+    let gzip = matches!(info.verb, "get" | "list") && compression::accepts_gzip(request.headers());
     let steps = checked(server.clone(), request, info.clone(), query);
     let response = match AssertUnwindSafe(steps).catch_unwind().await {
         Ok(Ok(response)) => response,
@@ -53,6 +54,7 @@ pub(super) async fn answer(server: Arc<Server>, request: Request) -> Response {
             respond::text(StatusCode::INTERNAL_SERVER_ERROR, "This request caused apiserver to panic. Look in the logs for details.\n")
         }
     };
+    let response = if gzip { compression::compress(response).await } else { response };
     server.metrics.observe(&info, known, dry_run, response.status().as_u16(), started.elapsed());
     response
 }
