@@ -17,6 +17,7 @@ mod wake;
 
 pub mod daemonset;
 pub mod deployment;
+pub mod job;
 pub mod replicaset;
 pub mod statefulset;
 
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Registration> {
         replicaset::REPLICATION_CONTROLLER,
         daemonset::DAEMON_SET,
         statefulset::STATEFUL_SET,
+        job::JOB,
         namespace::REGISTRATION,
         garbagecollector::REGISTRATION,
         serviceaccount::REGISTRATION,
