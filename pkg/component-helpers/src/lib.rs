@@ -7,5 +7,6 @@ pub mod node_ports;
 pub mod owners;
 pub mod pod;
 pub mod qos;
+pub mod quota;
 pub mod resource;
 pub mod taints;
