@@ -21,6 +21,7 @@ pub mod job;
 pub mod replicaset;
 pub mod statefulset;
 
+pub mod certificates;
 pub mod clusterroleaggregation;
 pub mod disruption;
 pub mod endpoints;
@@ -31,6 +32,7 @@ mod node_pods;
 pub mod nodeipam;
 pub mod nodelifecycle;
 pub mod podgc;
+pub mod resourcequota;
 pub mod root_ca;
 mod service_pods;
 pub mod serviceaccount;
@@ -67,5 +69,9 @@ pub fn all() -> Vec<Registration> {
         storageprotection::CLAIMS,
         storageprotection::VOLUMES,
         disruption::REGISTRATION,
+        resourcequota::REGISTRATION,
+        certificates::APPROVER,
+        certificates::SIGNER,
+        certificates::CLEANER,
     ]
 }
