@@ -117,6 +117,7 @@ pub fn assemble(config: &Config, store: Arc<dyn Store>, stop: &CancellationToken
         store: Some(store.clone()),
         store_prefix: config.generic.etcd_prefix.clone(),
         event_ttl_seconds: config.event_ttl.as_secs(),
+        allow_privileged: config.allow_privileged,
         service_ip_ranges: config.service_cidrs.iter().map(|range| range.parse()).collect::<Result<_, _>>()?,
         node_ports: config.node_ports.0..=config.node_ports.1,
         tokens: access::token_issuer(config, &keys),

@@ -24,6 +24,8 @@ pub struct Config {
     pub store_prefix: String,
     /// `--event-ttl`
     pub event_ttl_seconds: u64,
+    /// `--allow-privileged`: Pods may have privileged containers.
+    pub allow_privileged: bool,
     /// `--service-cluster-ip-range`: one range, or one of each family; the first family is the default.
     pub service_ip_ranges: Vec<IpRange>,
     /// `--service-node-port-range`
@@ -41,6 +43,7 @@ impl Default for Config {
             store: None,
             store_prefix: "/registry".to_owned(),
             event_ttl_seconds: 3600,
+            allow_privileged: false,
             service_ip_ranges: vec!["10.0.0.0/24".parse().expect("upstream's default is a range")],
             node_ports: 30_000..=32_767,
             tokens: None,
@@ -55,6 +58,7 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("event_ttl_seconds", &self.event_ttl_seconds)
+            .field("allow_privileged", &self.allow_privileged)
             .field("service_ip_ranges", &self.service_ip_ranges)
             .field("node_ports", &self.node_ports)
             .finish_non_exhaustive()

@@ -100,9 +100,9 @@ pub fn is_dns1123_subdomain_with_underscore(value: &str) -> Messages {
     let matches = value.split('.').all(|part| framed(part.strip_prefix('_').unwrap_or(part), is_lower, inner));
     check(matches, value.len(), DNS1123_SUBDOMAIN_MAX_LENGTH, || {
         regex_error(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
-            r"[a-z0-9_]([-a-z0-9_]*[a-z0-9])?(\.[a-z0-9_]([-a-z0-9_]*[a-z0-9])?)*",
-            &["_example.com"],
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*",
+            &["example.com"],
         )
     })
 }

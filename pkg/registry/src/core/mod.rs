@@ -19,6 +19,9 @@ mod service_account;
 pub mod token;
 pub mod validation;
 
+#[cfg(test)]
+mod tests;
+
 use apiserver::rest::ResourceDef;
 
 use crate::Config;

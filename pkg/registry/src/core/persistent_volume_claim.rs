@@ -47,6 +47,7 @@ impl Strategy for PersistentVolumeClaimStrategy {
         if old.spec.data_source_ref.is_some() && new.spec.data_source_ref.is_none() && new.spec.data_source == old.spec.data_source {
             new.spec.data_source_ref.clone_from(&old.spec.data_source_ref);
         }
+        align_sources(&mut new.spec);
     }
 
     fn validate_update(&self, _: &RequestContext, new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> ErrorList {

@@ -1,7 +1,7 @@
 //! ResourceQuotas and their status.
 
 use api::core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ScopeSelector};
-use apimachinery::validation::field::{Error, ErrorList, Path};
+use apimachinery::validation::field::{BadValue, Error, ErrorList, Path};
 use apimachinery::validation::names;
 use apimachinery::{Map, Quantity, Time, Value};
 use apiserver::request::RequestContext;
@@ -45,7 +45,8 @@ impl Strategy for ResourceQuotaStrategy {
         });
         if sets[0] != sets[1] {
             let path = Path::new("spec");
-            errors.push(Error::invalid(&path.child("scopes"), string_list(&new.spec.scopes), IMMUTABLE));
+            let shown = if new.spec.scopes.is_nil() { BadValue::json("null") } else { string_list(&new.spec.scopes) };
+            errors.push(Error::invalid(&path.child("scopes"), shown, IMMUTABLE));
         }
         errors
     }

@@ -109,7 +109,7 @@ impl EvictionCreater {
                 );
                 return Err(StatusError::conflict(&GroupResource::new("", "Pod"), &current.metadata.name, why));
             }
-            let Graceful::Seconds(grace) = PodStrategy.graceful_deletion(&current, options) else { return Ok(()) };
+            let Graceful::Seconds(grace) = PodStrategy::default().graceful_deletion(&current, options) else { return Ok(()) };
             if grace > 0 || !current.metadata.finalizers.is_empty() {
                 let now = Time::now();
                 let mark = |object: &dyn Object| {

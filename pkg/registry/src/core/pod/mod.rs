@@ -6,7 +6,7 @@ mod eviction;
 pub mod normalize;
 mod strategy;
 
-pub use strategy::{EphemeralContainersStrategy, PodStrategy, StatusStrategy};
+pub use strategy::{EphemeralContainersStrategy, PodStrategy, ResizeStrategy, StatusStrategy};
 
 use api::core::v1::Binding;
 use apiserver::rest::ResourceDef;
@@ -19,9 +19,10 @@ pub fn resource(config: &Config) -> ResourceDef {
     let connections = super::connections(config);
     let eviction =
         eviction::EvictionCreater { objects: config.objects.clone(), store: config.store.clone(), prefix: config.store_prefix.clone() };
-    ResourceDef::stored(PodStrategy)
+    ResourceDef::stored(PodStrategy { allow_privileged: config.allow_privileged })
         .status(StatusStrategy)
         .write("ephemeralcontainers", EphemeralContainersStrategy)
+        .write("resize", ResizeStrategy)
         .create("binding", binding::BindingCreater { objects: config.objects.clone() })
         .create("eviction", eviction)
         .connect("log", LogConnecter(connections.clone()))

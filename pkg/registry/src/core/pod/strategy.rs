@@ -1,6 +1,6 @@
 //! Rules of Pods and of the subresources that write the Pod itself.
 
-use api::core::v1::{Pod, PodCondition, PodStatus};
+use api::core::v1::{Container, Pod, PodCondition, PodStatus};
 use apimachinery::meta::v1::DeleteOptions;
 use apimachinery::validation::field::ErrorList;
 use apimachinery::{List, Time, Value};
@@ -10,10 +10,14 @@ use component_helpers::{pod as pods, qos};
 
 use super::{cells, normalize};
 use crate::core::validation::pod as validation;
+use crate::validation::fields::same;
 
 /// Rules of Pods.
-#[derive(Clone, Copy, Debug)]
-pub struct PodStrategy;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PodStrategy {
+    /// Containers may be privileged.
+    pub allow_privileged: bool,
+}
 
 impl Strategy for PodStrategy {
     type Object = Pod;
@@ -39,13 +43,17 @@ impl Strategy for PodStrategy {
     }
 
     fn validate(&self, _: &RequestContext, pod: &Pod) -> ErrorList {
-        validation::validate(pod)
+        let mut errors = validation::validate(pod);
+        if !self.allow_privileged {
+            errors.extend(validation::no_privileged(&pod.spec));
+        }
+        errors
     }
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Pod, old: &Pod) {
         normalize::pod(new);
         new.status.clone_from(&old.status);
-        if new.spec != old.spec {
+        if !same(&new.spec, &old.spec) {
             new.metadata.generation = old.metadata.generation + 1;
         }
     }
@@ -94,7 +102,7 @@ impl Strategy for StatusStrategy {
     type Object = Pod;
 
     fn default_object(&self, pod: &mut Pod) {
-        PodStrategy.default_object(pod);
+        PodStrategy::default().default_object(pod);
     }
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Pod, old: &Pod) {
@@ -129,7 +137,7 @@ impl Strategy for EphemeralContainersStrategy {
     type Object = Pod;
 
     fn default_object(&self, pod: &mut Pod) {
-        PodStrategy.default_object(pod);
+        PodStrategy::default().default_object(pod);
     }
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Pod, old: &Pod) {
@@ -140,13 +148,56 @@ impl Strategy for EphemeralContainersStrategy {
         // Precondition and field ownership are the request's.
         new.metadata.resource_version = meta.resource_version;
         new.metadata.managed_fields = meta.managed_fields;
-        if new.spec != old.spec {
+        if !same(&new.spec, &old.spec) {
             new.metadata.generation = old.metadata.generation + 1;
         }
     }
 
     fn validate_update(&self, _: &RequestContext, new: &Pod, old: &Pod) -> ErrorList {
         validation::validate_ephemeral_containers_update(new, old)
+    }
+
+    fn reset_fields(&self) -> &'static [&'static str] {
+        &["status"]
+    }
+
+    fn table_cells(&self, pod: &Pod, now: Time) -> Option<Vec<Value>> {
+        Some(cells::cells(pod, now))
+    }
+}
+
+/// Rules of `resize`, which changes what containers ask for and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct ResizeStrategy;
+
+impl Strategy for ResizeStrategy {
+    type Object = Pod;
+
+    fn default_object(&self, pod: &mut Pod) {
+        PodStrategy::default().default_object(pod);
+    }
+
+    fn prepare_for_update(&self, _: &RequestContext, new: &mut Pod, old: &Pod) {
+        let wanted = std::mem::replace(&mut new.spec, old.spec.clone());
+        let meta = std::mem::replace(&mut new.metadata, old.metadata.clone());
+        new.status.clone_from(&old.status);
+        new.metadata.resource_version = meta.resource_version;
+        new.metadata.managed_fields = meta.managed_fields;
+        let take = |kept: &mut [Container], wanted: &[Container]| {
+            for (kept, wanted) in kept.iter_mut().zip(wanted).filter(|(kept, wanted)| kept.name == wanted.name) {
+                kept.resources.clone_from(&wanted.resources);
+                kept.resize_policy.clone_from(&wanted.resize_policy);
+            }
+        };
+        take(&mut new.spec.containers, &wanted.containers);
+        take(&mut new.spec.init_containers, &wanted.init_containers);
+        if !same(&new.spec, &old.spec) {
+            new.metadata.generation = old.metadata.generation + 1;
+        }
+    }
+
+    fn validate_update(&self, _: &RequestContext, new: &Pod, old: &Pod) -> ErrorList {
+        validation::validate_resize(new, old)
     }
 
     fn reset_fields(&self) -> &'static [&'static str] {

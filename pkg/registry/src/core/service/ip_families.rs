@@ -7,6 +7,7 @@ use apimachinery::validation::net::parse_ip_sloppy;
 
 use super::ip_range::family;
 use super::is_headless;
+use crate::core::validation::service as validation;
 
 const SINGLE: &str = "SingleStack";
 const REQUIRE: &str = "RequireDualStack";
@@ -24,6 +25,11 @@ fn policy(spec: &ServiceSpec) -> Option<&str> {
 pub fn fill_in(service: &mut Service, old: Option<&Service>, configured: &[&'static str]) -> Result<(), ErrorList> {
     if service.spec.type_ == "ExternalName" || old.is_some_and(|old| keeps_preference(service, old)) {
         return Ok(());
+    }
+    // What contradicts itself cannot be completed.
+    let errors = validation::addresses(service, &Path::new("spec"));
+    if !errors.is_empty() {
+        return Err(errors);
     }
     if let Some(old) = old.filter(|old| old.spec.type_ != "ExternalName") {
         trim_to_single(service, old);
@@ -143,6 +149,7 @@ mod tests {
         let mut service = Service::default();
         service.spec.type_ = "ClusterIP".to_owned();
         service.spec.selector.insert("a", "b".to_owned());
+        service.spec.cluster_ip = ips.first().copied().unwrap_or_default().to_owned();
         service.spec.cluster_ips = ips.iter().map(|ip| (*ip).to_owned()).collect();
         service.spec.ip_families = families.iter().map(|family| (*family).to_owned()).collect();
         service.spec.ip_family_policy = wanted.map(str::to_owned);

@@ -29,7 +29,7 @@ pub fn resource(config: &Config) -> ResourceDef {
 }
 
 /// Every kind of Service but a mere alias has (or could have) addresses of its own.
-fn needs_cluster_ip(service: &Service) -> bool {
+pub fn needs_cluster_ip(service: &Service) -> bool {
     matches!(service.spec.type_.as_str(), "ClusterIP" | "NodePort" | "LoadBalancer")
 }
 

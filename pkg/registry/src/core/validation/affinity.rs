@@ -11,7 +11,6 @@ use apimachinery::validation::names;
 
 use super::node::taint_effect;
 use crate::validation::fields::{extend_invalid, supported};
-use crate::validation::go_value::go_value;
 use crate::validation::label_selector;
 use crate::validation::meta::label_name;
 
@@ -200,9 +199,11 @@ pub fn tolerations(tolerations: &[Toleration], path: &Path<'_>) -> ErrorList {
                 }
             }
             "Exists" if !toleration.value.is_empty() => {
-                errors.push(Error::invalid(&operator, go_value(toleration), "value must be empty when `operator` is 'Exists'"));
+                errors.push(Error::invalid(&operator, &toleration.value, "value must be empty when `operator` is 'Exists'"));
             }
             "Exists" => {}
+            // These compare numbers; their gate is off by default.
+            other @ ("Lt" | "Gt") => errors.push(Error::not_supported(&operator, other, &["Equal", "Exists", "Lt", "Gt"])),
             other => errors.push(Error::not_supported(&operator, other, &["Equal", "Exists"])),
         }
         if !toleration.effect.is_empty() {
@@ -219,14 +220,13 @@ pub fn topology_spread_constraints(constraints: &[TopologySpreadConstraint], pat
         if constraint.max_skew <= 0 {
             errors.push(Error::invalid(&path.child("maxSkew"), constraint.max_skew, "must be greater than zero"));
         }
-        match constraint.topology_key.as_str() {
-            "" => errors.push(Error::required(&path.child("topologyKey"), "can not be empty")),
-            key => errors.extend(label_name(key, &path.child("topologyKey"))),
+        if constraint.topology_key.is_empty() {
+            errors.push(Error::required(&path.child("topologyKey"), "can not be empty"));
         }
         let when = constraint.when_unsatisfiable.as_str();
         errors.extend(supported(when, &["DoNotSchedule", "ScheduleAnyway"], &path.child("whenUnsatisfiable")));
         let twice = |other: &TopologySpreadConstraint| other.topology_key == constraint.topology_key && other.when_unsatisfiable == when;
-        if constraints[..index].iter().any(twice) {
+        if constraints[index + 1..].iter().any(twice) {
             let shown = format!("{{{}, {when}}}", constraint.topology_key);
             errors.push(Error::duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), shown));
         }

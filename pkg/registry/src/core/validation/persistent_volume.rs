@@ -175,7 +175,7 @@ fn kinds<'a>(volume: &PersistentVolumeSource, path: &Path<'_>) -> Kinds<'a> {
         ),
         ("cinder", volume.cinder.as_ref().map(|found| required(&[("volumeID", found.volume_id.is_empty())], &at("cinder")))),
         ("fc", volume.fc.as_ref().map(|found| source::fc(found, &at("fc")))),
-        ("flexVolume", volume.flex_volume.as_ref().map(|found| source::flex(&found.driver, &found.options, &at("flexVolume")))),
+        (source::FLEX_OF_VOLUME, volume.flex_volume.as_ref().map(|found| source::flex(&found.driver, &found.options, &at("flexVolume")))),
         (
             "azureFile",
             volume.azure_file.as_ref().map(|found| {

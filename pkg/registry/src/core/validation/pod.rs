@@ -5,6 +5,9 @@ use apimachinery::List;
 use apimachinery::validation::field::{Error, ErrorList, Path};
 use apimachinery::validation::names;
 
+use component_helpers::qos;
+use component_helpers::resource::is_sidecar;
+
 use super::affinity::tolerations;
 use super::pod_spec::pod_spec;
 use crate::validation::fields::same;
@@ -26,6 +29,23 @@ pub fn validate(pod: &Pod) -> ErrorList {
 fn metadata_and_spec(pod: &Pod) -> ErrorList {
     let mut errors = object_meta(&pod.metadata, true, names::name_is_dns_subdomain, &Path::new("metadata"));
     errors.extend(pod_spec(&pod.spec, true, &Path::new("spec")));
+    errors
+}
+
+/// No container of a new Pod is privileged: what a cluster without `--allow-privileged` asks.
+pub fn no_privileged(spec: &PodSpec) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::new("spec");
+    for (field, containers) in [("containers", &spec.containers), ("initContainers", &spec.init_containers)] {
+        let list = path.child(field);
+        for (index, container) in containers.iter().enumerate() {
+            if container.security_context.as_ref().is_some_and(|context| context.privileged == Some(true)) {
+                let item = list.index(index);
+                let context = item.child("securityContext");
+                errors.push(Error::forbidden(&context.child("privileged"), "disallowed by cluster policy"));
+            }
+        }
+    }
     errors
 }
 
@@ -181,6 +201,50 @@ fn no_resurrection(pod: &Pod, name: &str, new: &[ContainerStatus], old: &[Contai
         if now.is_some_and(|status| status.state.terminated.is_none()) {
             let detail = "may not be transitioned to non-terminated state";
             errors.push(Error::forbidden(&list.index(index).child("state"), detail));
+        }
+    }
+    errors
+}
+
+/// Changed resources: of cpu and memory, for containers that run on, and without changing the Pod's class of service.
+pub fn validate_resize(new: &Pod, old: &Pod) -> ErrorList {
+    let mut errors = object_meta_update(&new.metadata, &old.metadata, &Path::new("metadata"));
+    errors.extend(metadata_and_spec(new));
+    let path = Path::new("spec");
+    let before = if old.status.qos_class.is_empty() { qos::class(old) } else { old.status.qos_class.as_str() };
+    let after = qos::class(new);
+    if before != after {
+        errors.push(Error::invalid(&path, after, "Pod QOS Class may not change as a result of resizing"));
+    }
+    let lists = [
+        ("containers", &new.spec.containers, &old.spec.containers),
+        ("initContainers", &new.spec.init_containers, &old.spec.init_containers),
+    ];
+    for (field, new, old) in lists {
+        let list = path.child(field);
+        for (index, (new, old)) in new.iter().zip(old.iter()).enumerate() {
+            if same(&new.resources, &old.resources) {
+                continue;
+            }
+            let item = list.index(index);
+            let resources = item.child("resources");
+            if field == "initContainers" && !is_sidecar(new) {
+                errors.push(Error::forbidden(&resources, "resources of non-restartable init containers may not be resized"));
+            }
+            for (kind, new, old) in
+                [("limits", &new.resources.limits, &old.resources.limits), ("requests", &new.resources.requests, &old.resources.requests)]
+            {
+                let path = resources.child(kind);
+                let names = new.keys().chain(old.keys()).filter(|name| !matches!(*name, "cpu" | "memory"));
+                let mut changed: Vec<&str> = names.filter(|name| new.get(name) != old.get(name)).collect();
+                changed.dedup();
+                for name in changed {
+                    errors.push(Error::forbidden(&path.key(name), "only cpu and memory resources are mutable"));
+                }
+                for name in old.keys().filter(|name| matches!(*name, "cpu" | "memory") && !new.contains_key(name)) {
+                    errors.push(Error::forbidden(&path.key(name), format!("resource {kind} cannot be removed")));
+                }
+            }
         }
     }
     errors

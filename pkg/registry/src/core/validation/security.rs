@@ -1,7 +1,7 @@
 //! Security contexts of Pods and containers.
 
 use api::core::v1::{AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Sysctl};
-use apimachinery::validation::field::{Error, ErrorList, Path};
+use apimachinery::validation::field::{BadValue, Error, ErrorList, Path};
 use apimachinery::validation::names;
 
 use super::paths::local_descending;
@@ -72,14 +72,15 @@ pub fn pod(context: &PodSecurityContext, spec: &PodSpec, path: &Path<'_>) -> Err
 }
 
 fn seccomp(profile: &SeccompProfile, path: &Path<'_>) -> ErrorList {
-    profile_of("seccomp", "seccompProfile", &profile.type_, profile.localhost_profile.as_deref(), path)
+    profile_of("seccomp", "seccompProfile", &profile.type_, profile.localhost_profile.as_deref(), go_value(profile), path)
 }
 
 fn app_armor(profile: &AppArmorProfile, path: &Path<'_>) -> ErrorList {
-    profile_of("AppArmor", "appArmorProfile", &profile.type_, profile.localhost_profile.as_deref(), path)
+    let local = profile.localhost_profile.as_deref();
+    profile_of("AppArmor", "appArmorProfile", &profile.type_, local, local.into(), path)
 }
 
-fn profile_of(what: &str, field: &str, kind: &str, local: Option<&str>, path: &Path<'_>) -> ErrorList {
+fn profile_of(what: &str, field: &str, kind: &str, local: Option<&str>, shown: BadValue, path: &Path<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
     let local_path = path.child("localhostProfile");
     match kind {
@@ -96,7 +97,7 @@ fn profile_of(what: &str, field: &str, kind: &str, local: Option<&str>, path: &P
             }
         }
         ("Localhost", Some(local)) => errors.extend(local_descending(local, &local_path)),
-        (_, Some(local)) => errors.push(Error::invalid(&local_path, local, format!("can only be set when {what} type is Localhost"))),
+        (_, Some(_)) => errors.push(Error::invalid(&local_path, shown, format!("can only be set when {what} type is Localhost"))),
         (_, None) => {}
     }
     errors

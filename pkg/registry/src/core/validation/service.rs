@@ -6,7 +6,7 @@ use apimachinery::validation::field::{BadValue, Error, ErrorList, Path};
 use apimachinery::validation::{names, net};
 
 use super::ports::{port_number, port_number_or_name};
-use crate::core::service::{is_externally_accessible, is_headless, needs_health_check_port};
+use crate::core::service::{is_externally_accessible, is_headless, needs_cluster_ip, needs_health_check_port};
 use crate::validation::fields::{IMMUTABLE, extend_invalid, supported};
 use crate::validation::go_value::go_value;
 use crate::validation::meta::string_list;
@@ -218,7 +218,7 @@ fn client_ip_config(config: Option<&SessionAffinityConfig>, path: &Path<'_>) -> 
 }
 
 /// `clusterIP`, `clusterIPs`, `ipFamilies` and `ipFamilyPolicy`, which depend on each other.
-fn addresses(service: &Service, path: &Path<'_>) -> ErrorList {
+pub fn addresses(service: &Service, path: &Path<'_>) -> ErrorList {
     let spec = &service.spec;
     let mut errors = ErrorList::new();
     if spec.type_ == "ExternalName" {
@@ -275,7 +275,7 @@ fn addresses(service: &Service, path: &Path<'_>) -> ErrorList {
 /// Once there, the first address and family stay; the second may come and go with the policy.
 fn changed_addresses(new: &Service, old: &Service, path: &Path<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
-    if new.spec.type_ == "ExternalName" || old.spec.type_ == "ExternalName" {
+    if !needs_cluster_ip(new) || !needs_cluster_ip(old) {
         return errors;
     }
     let single = new.spec.ip_family_policy.as_deref() == Some("SingleStack");

@@ -266,7 +266,6 @@ fn projection_errors<'a>(projection: &'a VolumeProjection, volume: &Path<'_>, pa
         let path = path.child("serviceAccountToken");
         if another(&mut errors, &path) {
             errors.extend(token_projection(token, volume, &path));
-            file(&mut errors, &token.path, &token.path);
         }
     }
     for (name, set) in

@@ -14,6 +14,9 @@ use crate::validation::meta::string_list;
 /// Kinds of volumes in upstream's order of looking: name, and what is wrong with it if it is set.
 pub type Kinds<'a> = Vec<(&'a str, Option<ErrorList>)>;
 
+/// The name of the one kind that is checked whatever else is set.
+pub const FLEX_OF_VOLUME: &str = "persistent flexVolume";
+
 /// Exactly one kind is set, and it is right.
 pub fn one_kind(kinds: Kinds<'_>, path: &Path<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -22,6 +25,8 @@ pub fn one_kind(kinds: Kinds<'_>, path: &Path<'_>) -> ErrorList {
         let Some(wrong) = wrong else { continue };
         match count {
             0 => errors.extend(wrong),
+            // Upstream does not count how many there are before this one of PersistentVolumes.
+            _ if name == FLEX_OF_VOLUME => errors.extend(wrong),
             _ => errors.push(Error::forbidden(&path.child(name), "may not specify more than 1 volume type")),
         }
         count += 1;
