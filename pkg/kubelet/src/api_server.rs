@@ -32,36 +32,82 @@ impl ApiError {
 
 pub type ApiResult<T> = Result<T, ApiError>;
 
-/// Patches are JSON text; their kind is part of the method's contract.
+fn none<T>() -> ApiResult<T> {
+    Err(ApiError::Refused("this kubelet runs without an API server".to_owned()))
+}
+
+/// Patches are JSON text; their kind is part of the method's contract. What is not overridden is refused, as by a kubelet
+/// without an API server.
 #[async_trait]
 pub trait ApiServer: Send + Sync {
-    async fn get_config_map(&self, namespace: &str, name: &str) -> ApiResult<ConfigMap>;
-    async fn get_secret(&self, namespace: &str, name: &str) -> ApiResult<Secret>;
-    async fn create_token(&self, namespace: &str, account: &str, request: TokenRequest) -> ApiResult<TokenRequest>;
+    async fn get_config_map(&self, _namespace: &str, _name: &str) -> ApiResult<ConfigMap> {
+        none()
+    }
 
-    async fn get_pod(&self, namespace: &str, name: &str) -> ApiResult<Pod>;
-    async fn create_pod(&self, pod: &Pod) -> ApiResult<Pod>;
+    async fn get_secret(&self, _namespace: &str, _name: &str) -> ApiResult<Secret> {
+        none()
+    }
+
+    async fn create_token(&self, _namespace: &str, _account: &str, _request: TokenRequest) -> ApiResult<TokenRequest> {
+        none()
+    }
+
+    async fn create_pod(&self, _pod: &Pod) -> ApiResult<Pod> {
+        none()
+    }
+
     /// A strategic merge patch of the status subresource.
-    async fn patch_pod_status(&self, namespace: &str, name: &str, patch: Vec<u8>) -> ApiResult<Pod>;
+    async fn patch_pod_status(&self, _namespace: &str, _name: &str, _patch: Vec<u8>) -> ApiResult<Pod> {
+        none()
+    }
+
     /// Deletes this incarnation and no other.
-    async fn delete_pod(&self, namespace: &str, name: &str, uid: &str, grace_seconds: i64) -> ApiResult<()>;
+    async fn delete_pod(&self, _namespace: &str, _name: &str, _uid: &str, _grace_seconds: i64) -> ApiResult<()> {
+        none()
+    }
 
-    async fn get_node(&self, name: &str) -> ApiResult<Node>;
-    async fn create_node(&self, node: &Node) -> ApiResult<Node>;
+    async fn get_node(&self, _name: &str) -> ApiResult<Node> {
+        none()
+    }
+
+    async fn create_node(&self, _node: &Node) -> ApiResult<Node> {
+        none()
+    }
+
     /// A strategic merge patch.
-    async fn patch_node(&self, name: &str, patch: Vec<u8>) -> ApiResult<Node>;
-    /// A strategic merge patch of the status subresource.
-    async fn patch_node_status(&self, name: &str, patch: Vec<u8>) -> ApiResult<Node>;
+    async fn patch_node(&self, _name: &str, _patch: Vec<u8>) -> ApiResult<Node> {
+        none()
+    }
 
-    async fn get_lease(&self, namespace: &str, name: &str) -> ApiResult<Lease>;
-    async fn create_lease(&self, lease: &Lease) -> ApiResult<Lease>;
-    async fn update_lease(&self, lease: &Lease) -> ApiResult<Lease>;
+    /// A strategic merge patch of the status subresource.
+    async fn patch_node_status(&self, _name: &str, _patch: Vec<u8>) -> ApiResult<Node> {
+        none()
+    }
+
+    async fn get_lease(&self, _namespace: &str, _name: &str) -> ApiResult<Lease> {
+        none()
+    }
+
+    async fn create_lease(&self, _lease: &Lease) -> ApiResult<Lease> {
+        none()
+    }
+
+    async fn update_lease(&self, _lease: &Lease) -> ApiResult<Lease> {
+        none()
+    }
 
     /// What a runtime class tells the runtime to use.
-    async fn runtime_handler(&self, class: &str) -> ApiResult<String>;
+    async fn runtime_handler(&self, _class: &str) -> ApiResult<String> {
+        none()
+    }
 
-    async fn review_token(&self, review: &TokenReview) -> ApiResult<TokenReview>;
-    async fn review_access(&self, review: &SubjectAccessReview) -> ApiResult<SubjectAccessReview>;
+    async fn review_token(&self, _review: &TokenReview) -> ApiResult<TokenReview> {
+        none()
+    }
+
+    async fn review_access(&self, _review: &SubjectAccessReview) -> ApiResult<SubjectAccessReview> {
+        none()
+    }
 }
 
 /// A sink for what happened to pods and the node.

@@ -63,10 +63,6 @@ impl ApiServer for ServerClient {
         accounts.create_subresource(account, "token", &request).await.map_err(sort)
     }
 
-    async fn get_pod(&self, namespace: &str, name: &str) -> ApiResult<Pod> {
-        Api::namespaced(&self.0, namespace).get(name).await.map_err(sort)
-    }
-
     async fn create_pod(&self, pod: &Pod) -> ApiResult<Pod> {
         Api::namespaced(&self.0, &pod.metadata.namespace).create(pod).await.map_err(sort)
     }
@@ -125,77 +121,4 @@ impl ApiServer for ServerClient {
 /// No API server at all: pods come from files, and nobody is told about them.
 pub struct Standalone;
 
-fn none<T>() -> ApiResult<T> {
-    Err(ApiError::Refused("this kubelet runs without an API server".to_owned()))
-}
-
-#[async_trait]
-impl ApiServer for Standalone {
-    async fn get_config_map(&self, _: &str, _: &str) -> ApiResult<ConfigMap> {
-        none()
-    }
-
-    async fn get_secret(&self, _: &str, _: &str) -> ApiResult<Secret> {
-        none()
-    }
-
-    async fn create_token(&self, _: &str, _: &str, _: TokenRequest) -> ApiResult<TokenRequest> {
-        none()
-    }
-
-    async fn get_pod(&self, _: &str, _: &str) -> ApiResult<Pod> {
-        none()
-    }
-
-    async fn create_pod(&self, _: &Pod) -> ApiResult<Pod> {
-        none()
-    }
-
-    async fn patch_pod_status(&self, _: &str, _: &str, _: Vec<u8>) -> ApiResult<Pod> {
-        none()
-    }
-
-    async fn delete_pod(&self, _: &str, _: &str, _: &str, _: i64) -> ApiResult<()> {
-        none()
-    }
-
-    async fn get_node(&self, _: &str) -> ApiResult<Node> {
-        none()
-    }
-
-    async fn create_node(&self, _: &Node) -> ApiResult<Node> {
-        none()
-    }
-
-    async fn patch_node(&self, _: &str, _: Vec<u8>) -> ApiResult<Node> {
-        none()
-    }
-
-    async fn patch_node_status(&self, _: &str, _: Vec<u8>) -> ApiResult<Node> {
-        none()
-    }
-
-    async fn get_lease(&self, _: &str, _: &str) -> ApiResult<Lease> {
-        none()
-    }
-
-    async fn create_lease(&self, _: &Lease) -> ApiResult<Lease> {
-        none()
-    }
-
-    async fn update_lease(&self, _: &Lease) -> ApiResult<Lease> {
-        none()
-    }
-
-    async fn runtime_handler(&self, _: &str) -> ApiResult<String> {
-        none()
-    }
-
-    async fn review_token(&self, _: &TokenReview) -> ApiResult<TokenReview> {
-        none()
-    }
-
-    async fn review_access(&self, _: &SubjectAccessReview) -> ApiResult<SubjectAccessReview> {
-        none()
-    }
-}
+impl ApiServer for Standalone {}

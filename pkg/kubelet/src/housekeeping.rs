@@ -37,10 +37,11 @@ impl Housekeeping {
 
     pub async fn run(self, stop: CancellationToken) {
         let orphans = async {
+            let mut suspects = BTreeSet::new();
             loop {
                 tokio::time::sleep(ORPHANS).await;
                 if self.synced.load(Ordering::Acquire) && self.pleg.health().is_ok() {
-                    self.end_orphans();
+                    self.end_orphans(&mut suspects);
                 }
             }
         };
@@ -75,14 +76,20 @@ impl Housekeeping {
         }
     }
 
-    fn end_orphans(&self) {
-        for (uid, pod) in self.pleg.snapshots().iter().filter(|(uid, _)| !self.workers.knows(uid)) {
-            if pod.alive {
+    /// Ends what runs for a pod nobody knows. Only what was so at the last look too: the news of a pod's end may be
+    /// older than its worker's.
+    fn end_orphans(&self, suspects: &mut BTreeSet<String>) {
+        let snapshots = self.pleg.snapshots();
+        let mut fresh = BTreeSet::new();
+        for (uid, pod) in snapshots.iter().filter(|(uid, pod)| pod.alive && !self.workers.knows(uid)) {
+            if suspects.contains(uid) {
                 tracing::info!(uid, object = %pod.name, namespace = %pod.namespace, "ending a pod that no source knows");
                 self.workers.end_orphan(uid, &pod.name, &pod.namespace);
+            } else {
+                fresh.insert(uid.clone());
             }
         }
-        let snapshots = self.pleg.snapshots();
+        *suspects = fresh;
         let unknown = |uid: &str| !self.workers.knows(uid) && !snapshots.get(uid).is_some_and(|pod| pod.alive);
         for uid in directories(&self.node.settings.pods()).into_iter().filter(|uid| unknown(uid)) {
             if let Err(err) = volume::tear_down(&self.node, &uid) {

@@ -35,8 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Changes of pods that may wait: a node holds a few hundred pods, and their list arrives at once.
 const CHANGES: usize = 1024;
-/// Copies of config maps and secrets are taken as current for this long.
-const OBJECT_TTL: Duration = Duration::from_secs(60);
+/// Copies of config maps and secrets are taken as current for this long: less than volumes' refresh, which would else
+/// see the same copy twice.
+const OBJECT_TTL: Duration = Duration::from_secs(30);
 /// How long the parts get to end.
 const GRACE: Duration = Duration::from_secs(5);
 

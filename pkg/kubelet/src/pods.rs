@@ -21,6 +21,32 @@ fn full_name(pod: &Pod) -> (String, String) {
     (pod.metadata.namespace.clone(), pod.metadata.name.clone())
 }
 
+/// Kernel settings that no pod can harm another with.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+/// `allowed` holds names, and prefixes that end in a star.
+fn sysctl_allowed(name: &str, allowed: &[String]) -> bool {
+    let name = name.replace('/', ".");
+    SAFE_SYSCTLS.contains(&name.as_str())
+        || allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *pattern,
+        })
+}
+
 pub struct Pods {
     node: Arc<Node>,
     workers: PodWorkers,
@@ -126,6 +152,12 @@ impl Pods {
                 format!("Node didn't have enough resource: pods, requested: 1, used: {used}, capacity: {max}"),
             ));
         }
+        let sysctls = pod.spec.security_context.iter().flat_map(|context| context.sysctls.iter());
+        for sysctl in sysctls {
+            if !sysctl_allowed(&sysctl.name, &self.node.settings.allowed_unsafe_sysctls) {
+                return Err(("SysctlForbidden".into(), format!("forbidden sysctl: {:?} not allowlisted", sysctl.name)));
+            }
+        }
         for name in ["cpu", "memory"] {
             let capacity = self.node.allocatable.get(name).map_or(0, |q| if name == "cpu" { q.milli_value() } else { q.value() });
             let used: i64 = active.iter().map(|other| qos::pod_request(other, name)).sum();
@@ -222,5 +254,24 @@ impl Pods {
                 tracing::error!(object = %mirror.metadata.name, err = %err, "Failed creating a mirror pod");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sysctl_allowed;
+
+    #[test]
+    fn sysctls() {
+        let allowed = ["kernel.msg*".to_owned(), "net.core.somaxconn".to_owned()];
+        for (name, fine) in [
+            ("net.ipv4.tcp_rmem", true),
+            ("net/ipv4/tcp_rmem", true),
+            ("kernel.msgmax", true),
+            ("net.core.somaxconn", true),
+            ("kernel.sem", false),
+        ] {
+            assert_eq!(sysctl_allowed(name, &allowed), fine, "{name}");
+        }
     }
 }

@@ -50,7 +50,7 @@ pub fn from_secret(secret: &Secret, image: &str) -> Vec<AuthConfig> {
             found.extend(auth(entry).map(|auth| (key.len(), auth)));
         }
     }
-    found.sort_by(|a, b| b.0.cmp(&a.0));
+    found.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
     found.into_iter().map(|(_, auth)| auth).collect()
 }
 

@@ -71,7 +71,7 @@ pub fn should_restart(pod: &Pod, container: &Container, status: Option<&Containe
 pub fn restarts_after(pod: &Pod, container: &Container, exit_code: i32) -> bool {
     for rule in container.restart_policy_rules.iter() {
         let Some(codes) = &rule.exit_codes else { continue };
-        let listed = codes.values.iter().any(|code| *code == exit_code);
+        let listed = codes.values.contains(&exit_code);
         let matches = match codes.operator.as_str() {
             "In" => listed,
             "NotIn" => !listed,

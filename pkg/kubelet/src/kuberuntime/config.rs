@@ -99,7 +99,7 @@ pub fn container(node: &Node, inputs: ContainerInputs<'_>) -> Result<v1::Contain
     let args = container.args.iter().map(|word| expand::expand(word, lookup)).collect();
 
     let mut all = mounts.list;
-    if !pod.spec.os.as_ref().is_some_and(|os| os.name == "windows") && !all.iter().any(|mount| mount.container_path == "/etc/hosts") {
+    if !all.iter().any(|mount| mount.container_path == "/etc/hosts") {
         all.push(hosts_mount(node, pod, container, pod_ips)?);
     }
     all.extend(termination_message_mount(node, pod, container)?);

@@ -64,16 +64,8 @@ fn find(context: &Context, pod: &Pod, container: &str, previous: bool) -> Result
         return bad(format!("container {container:?} in pod {name:?} is waiting to start: ContainerCreating"));
     };
     let mut found = status.containers.iter().filter(|status| status.name == container);
-    let chosen = match previous {
-        // The newest that has ended, the current one included once it has.
-        true => {
-            let newest = found.next();
-            found.next().or_else(|| {
-                newest.filter(|status| status.state == State::Exited && status.restart_count == 0 && !status.is_running()).filter(|_| false)
-            })
-        }
-        false => found.next(),
-    };
+    let newest = found.next();
+    let chosen = if previous { found.next() } else { newest };
     match chosen {
         Some(status) => Ok((PathBuf::from(&status.log_path), status.id.clone())),
         None if previous => bad(format!("previous terminated container {container:?} in pod {name:?} not found")),

@@ -51,19 +51,19 @@ fn strip(request: &mut Request) {
     }
 }
 
-/// The UID of the pod and the id of its running container, or an answer that says what is missing.
-fn container_id(context: &Context, namespace: &str, pod: &str, container: &str) -> Result<String, Response> {
+/// The id of the running container, or an answer that says what is missing.
+fn container_id(context: &Context, namespace: &str, pod: &str, container: &str) -> Result<String, Box<Response>> {
     let pods = context.workers.pods();
     let Some(known) = pods.iter().find(|known| known.metadata.namespace == namespace && known.metadata.name == pod) else {
-        return Err(text(StatusCode::NOT_FOUND, "pod does not exist"));
+        return Err(Box::new(text(StatusCode::NOT_FOUND, "pod does not exist")));
     };
     if find_any_container(known, container).is_none() {
-        return Err(text(StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {pod:?}")));
+        return Err(Box::new(text(StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {pod:?}"))));
     }
     let status = context.node.cache.get(&known.metadata.uid);
     match status.as_ref().and_then(|status| status.container(container)) {
         Some(status) if status.is_running() => Ok(status.id.clone()),
-        _ => Err(text(StatusCode::NOT_FOUND, format!("container not found ({container:?})"))),
+        _ => Err(Box::new(text(StatusCode::NOT_FOUND, format!("container not found ({container:?})")))),
     }
 }
 
@@ -82,7 +82,7 @@ pub async fn remote_command(
     };
     let id = match container_id(context, namespace, pod, container) {
         Ok(id) => id,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let runtime = &context.node.runtime;
     let url = if verb == "exec" {
@@ -104,12 +104,13 @@ pub async fn remote_command(
             v1::AttachRequest { container_id: id, tty: options.tty, stdin: options.stdin, stdout: options.stdout, stderr: options.stderr };
         runtime.attach(ask).await.map(|answer| answer.url)
     };
-    let backend = match url
-        .map_err(|err| refused(&err))
-        .and_then(|url| backend(request.method().clone(), &url).map_err(|err| text(StatusCode::INTERNAL_SERVER_ERROR, err)))
-    {
+    let backend = match url {
+        Ok(url) => backend(request.method().clone(), &url),
+        Err(err) => return refused(&err),
+    };
+    let backend = match backend {
         Ok(backend) => backend,
-        Err(response) => return response,
+        Err(err) => return text(StatusCode::INTERNAL_SERVER_ERROR, err),
     };
     strip(&mut request);
     let keep = KeepAlive { idle: Some(context.stream_idle), ..Default::default() };

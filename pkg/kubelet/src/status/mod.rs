@@ -27,10 +27,25 @@ struct Target {
 struct Wanted {
     target: Option<Target>,
     status: Option<PodStatus>,
-    /// What the API server is known to have.
+    /// What the API server is known to have, and as of which revision.
     known: Option<PodStatus>,
+    revision: u64,
     /// Nothing of the pod is left on the node: its object may go.
     delete: bool,
+}
+
+/// What was written last, and to what.
+#[derive(Clone, Debug)]
+struct Written {
+    target: Target,
+    status: PodStatus,
+    /// Of the object once it was written: what is observed of an earlier one is on its way still.
+    revision: u64,
+}
+
+/// Only ever compared with that of the same object.
+fn revision(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.parse().unwrap_or(0)
 }
 
 struct Entry {
@@ -68,6 +83,7 @@ impl StatusManager {
         self.update(uid, |wanted| {
             wanted.target = Some(target);
             wanted.known = Some(object.status.clone());
+            wanted.revision = revision(object);
         });
     }
 
@@ -97,7 +113,7 @@ impl StatusManager {
 /// Writes what is wanted until the entry is dropped or its object is gone.
 async fn write(server: Arc<dyn ApiServer>, mut wanted: watch::Receiver<Wanted>, gone: Arc<Notify>) {
     let mut retry = RETRY.0;
-    let mut written: Option<PodStatus> = None;
+    let mut written: Option<Written> = None;
     loop {
         let now = wanted.borrow_and_update().clone();
         let result = step(&*server, &now, &mut written).await;
@@ -125,22 +141,26 @@ async fn write(server: Arc<dyn ApiServer>, mut wanted: watch::Receiver<Wanted>, 
 }
 
 /// One write, if there is anything to write; `true` once the object is gone.
-async fn step(server: &dyn ApiServer, now: &Wanted, written: &mut Option<PodStatus>) -> Result<bool, ApiError> {
+///
+/// Writes on top of what was written last, or of what the API server has if somebody has changed that since: a node that
+/// was cut off finds its pods marked as not ready, and has to say that they are.
+async fn step(server: &dyn ApiServer, now: &Wanted, written: &mut Option<Written>) -> Result<bool, ApiError> {
     let Some(target) = &now.target else { return Ok(false) };
-    if let Some(status) = &now.status {
-        let same_as_known = now.known.as_ref().is_some_and(|known| patch(known, status, &target.uid).is_none());
-        if written.as_ref() != Some(status) || !same_as_known && now.known.is_some() && !echo_pending(now, written) {
-            let base = written.as_ref().or(now.known.as_ref()).cloned().unwrap_or_default();
-            if let Some(patch) = patch(&base, status, &target.uid) {
-                match server.patch_pod_status(&target.namespace, &target.name, patch).await {
-                    // Another incarnation has its name: this one is gone.
-                    Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => return Ok(true),
-                    Err(err) => return Err(err),
-                    Ok(_) => {}
-                }
-            }
-            *written = Some(status.clone());
-        }
+    let last = written.as_ref().filter(|written| written.target == *target);
+    let base = match last {
+        Some(last) if last.revision >= now.revision => Some(&last.status),
+        _ => now.known.as_ref(),
+    };
+    if let Some(status) = &now.status
+        && let Some(patch) = patch(base.unwrap_or(&PodStatus::default()), status, &target.uid)
+    {
+        let revision = match server.patch_pod_status(&target.namespace, &target.name, patch).await {
+            Ok(pod) => revision(&pod),
+            // Another incarnation has its name, or none: there is nothing to write to until one is observed.
+            Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => now.revision,
+            Err(err) => return Err(err),
+        };
+        *written = Some(Written { target: target.clone(), status: status.clone(), revision });
     }
     if now.delete {
         return match server.delete_pod(&target.namespace, &target.name, &target.uid, 0).await {
@@ -151,14 +171,10 @@ async fn step(server: &dyn ApiServer, now: &Wanted, written: &mut Option<PodStat
     Ok(false)
 }
 
-/// What the API server showed last is older than what was written: its echo is still on the way, and no reason to write.
-fn echo_pending(now: &Wanted, written: &Option<PodStatus>) -> bool {
-    written.is_some() && now.status == *written
-}
-
 /// The strategic merge patch from `old` to `new`, for the pod with this UID and no other; `None` without a difference.
 ///
-/// Conditions merge by type, so those of others stay. Lists that merge by key are replaced in full.
+/// Only the kubelet's own conditions are sent, those that differ: they merge by type. Lists that merge by key are replaced in
+/// full.
 pub fn patch(old: &PodStatus, new: &PodStatus, uid: &str) -> Option<Vec<u8>> {
     let value = |status: &PodStatus| Value::parse(&apimachinery::json::part_to_vec(status)).expect("the JSON writer writes JSON");
     let (old, new) = (value(old), value(new));
@@ -171,14 +187,21 @@ pub fn patch(old: &PodStatus, new: &PodStatus, uid: &str) -> Option<Vec<u8>> {
         }
         let value = match (key, value) {
             ("podIPs" | "hostIPs", Value::Array(items)) if old.contains_key(key) => replaced(items),
-            ("conditions", Value::Array(items)) => Value::Array(items.iter().map(complete_condition).collect()),
+            ("conditions", Value::Array(items)) => {
+                let there = old.get(key).and_then(Value::as_array).unwrap_or_default();
+                let changed: Vec<Value> =
+                    items.iter().filter(|item| is_own(item) && !there.contains(item)).map(complete_condition).collect();
+                if changed.is_empty() {
+                    continue;
+                }
+                Value::Array(changed)
+            }
             _ => value.clone(),
         };
         fields.insert(key, value);
     }
     for (key, _) in old.iter().filter(|(key, _)| !new.contains_key(key)) {
-        // Not the kubelet's to take away.
-        if key != "resize" && key != "conditions" {
+        if !OF_OTHERS.contains(&key) {
             fields.insert(key, Value::Null);
         }
     }
@@ -189,6 +212,20 @@ pub fn patch(old: &PodStatus, new: &PodStatus, uid: &str) -> Option<Vec<u8>> {
     patch.set_at(&["metadata", "uid"], uid);
     patch.as_object_mut()?.insert("status", changes);
     Some(patch.to_vec())
+}
+
+/// Fields that others write: not the kubelet's to take away.
+const OF_OTHERS: [&str; 6] = [
+    "conditions",
+    "extendedResourceClaimStatus",
+    "nodeAllocatableResourceClaimStatuses",
+    "nominatedNodeName",
+    "resize",
+    "resourceClaimStatuses",
+];
+
+fn is_own(condition: &Value) -> bool {
+    condition.str_at(&["type"]).is_some_and(|kind| generate::OWN_CONDITIONS.contains(&kind))
 }
 
 /// A list that merges by key, with the word that nothing of the old one stays.
@@ -232,11 +269,66 @@ mod tests {
         assert_eq!(text(&new, &moved).unwrap(), r#"{"metadata":{"uid":"u"},"status":{"podIPs":[{"$patch":"replace"},{"ip":"10.0.0.2"}]}}"#);
     }
 
+    fn with_ready(status: &str) -> PodStatus {
+        let condition = |kind: &str, status: &str| PodCondition { type_: kind.into(), status: status.into(), ..Default::default() };
+        PodStatus { conditions: vec![condition("Ready", status), condition("example.org/gate", "True")].into(), ..Default::default() }
+    }
+
+    #[test]
+    fn conditions_of_others_are_not_written() {
+        assert_eq!(
+            text(&PodStatus { conditions: with_ready("True").conditions[..1].to_vec().into(), ..Default::default() }, &with_ready("True")),
+            None
+        );
+        assert!(!text(&PodStatus::default(), &with_ready("True")).unwrap().contains("example.org"));
+    }
+
+    /// Keeps what was patched; revisions count patches.
+    #[derive(Default)]
+    struct Server(Mutex<Vec<String>>);
+
+    impl Server {
+        async fn step(&self, now: &Wanted, written: &mut Option<Written>) -> usize {
+            step(self, now, written).await.unwrap();
+            self.0.lock().unwrap().len()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_others_undo_is_written_again() {
+        let server = Server::default();
+        let mut written = None;
+        let target = Some(Target { namespace: "n".into(), name: "p".into(), uid: "u".into() });
+        let mut wanted = Wanted { target, status: Some(with_ready("True")), ..Default::default() };
+        assert_eq!(server.step(&wanted, &mut written).await, 1);
+        assert_eq!(server.step(&wanted, &mut written).await, 1, "written once");
+        (wanted.known, wanted.revision) = (Some(PodStatus::default()), 0);
+        assert_eq!(server.step(&wanted, &mut written).await, 1, "older than the write");
+        (wanted.known, wanted.revision) = (Some(with_ready("True")), 1);
+        assert_eq!(server.step(&wanted, &mut written).await, 1, "its echo");
+        (wanted.known, wanted.revision) = (Some(with_ready("False")), 5);
+        assert_eq!(server.step(&wanted, &mut written).await, 2, "somebody else's");
+        wanted.target = Some(Target { uid: "another mirror".into(), ..wanted.target.unwrap() });
+        (wanted.known, wanted.revision) = (Some(PodStatus::default()), 6);
+        assert_eq!(server.step(&wanted, &mut written).await, 3, "another object");
+    }
+
     #[test]
     fn a_condition_that_holds_again_gives_no_old_reason() {
         let ready = PodCondition { type_: "Ready".into(), status: "True".into(), ..Default::default() };
         let new = PodStatus { conditions: vec![ready].into(), ..Default::default() };
         let patch = text(&PodStatus::default(), &new).unwrap();
         assert!(patch.contains(r#""reason":null"#) && patch.contains(r#""message":null"#), "{patch}");
+    }
+
+    #[async_trait::async_trait]
+    impl ApiServer for Server {
+        async fn patch_pod_status(&self, _: &str, _: &str, patch: Vec<u8>) -> crate::api_server::ApiResult<Pod> {
+            let mut patches = self.0.lock().unwrap();
+            patches.push(String::from_utf8(patch).unwrap());
+            let mut pod = Pod::default();
+            pod.metadata.resource_version = patches.len().to_string();
+            Ok(pod)
+        }
     }
 }
