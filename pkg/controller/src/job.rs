@@ -27,6 +27,7 @@ use component_helpers::pod;
 use crate::context::Registration;
 use failures::Verdict;
 use outcome::Outcome;
+pub(crate) use outcome::is_finished;
 
 pub const JOB: Registration = Registration { name: "job-controller", alias: Some("job"), default_on: true, start: shell::start };
 

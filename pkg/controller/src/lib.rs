@@ -15,6 +15,7 @@ mod shell;
 mod template;
 mod wake;
 
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod job;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Registration> {
         daemonset::DAEMON_SET,
         statefulset::STATEFUL_SET,
         job::JOB,
+        cronjob::CRON_JOB,
         namespace::REGISTRATION,
         garbagecollector::REGISTRATION,
         serviceaccount::REGISTRATION,
