@@ -90,6 +90,15 @@ impl Resource {
         self.verbs.contains(&verb)
     }
 
+    /// What clients of a resource that has had its day are told with every answer.
+    pub fn deprecation(&self) -> Option<&'static str> {
+        match (self.group, self.resource) {
+            ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+            ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            _ => None,
+        }
+    }
+
     /// A subresource by name.
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
         self.subresources.iter().find(|sub| sub.name == name)

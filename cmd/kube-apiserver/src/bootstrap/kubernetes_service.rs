@@ -46,7 +46,9 @@ async fn reconcile(server: &Server, config: &Config) -> Result<(), StatusError> 
     }
     let address = config.advertise_address;
     if address.is_loopback() {
-        tracing::debug!("The advertised address is a loopback address: pods cannot reach it, so it is no endpoint");
+        // Pods cannot reach it, and no endpoint may have it.
+        tracing::debug!("The advertised address is a loopback address: the kubernetes service has no endpoints");
+        return Ok(());
     }
     if objects.get("", "endpoints", NAMESPACE, NAME).await?.is_none() {
         ensure(objects, Box::new(endpoints(address, port))).await?;

@@ -17,6 +17,9 @@ use crate::request::RequestContext;
 /// Bytes a body may have. Upstream's number.
 const LIMIT: usize = 3 * 1024 * 1024;
 
+/// Bytes of a body that is no protobuf which its refusal shows. Upstream's number.
+const SHOWN: usize = 30;
+
 /// Reads a whole body.
 pub async fn read_body(body: Body) -> Result<Bytes, StatusError> {
     read_all(body, LIMIT).await.map_err(|error| match error {
@@ -109,7 +112,17 @@ fn decode_json(json: &[u8], wanted: &TypeInfo, strict: bool, complaints: &mut Ve
 
 fn decode_proto(body: &[u8], wanted: &TypeInfo) -> Result<Box<dyn Object>, StatusError> {
     let fail = |why: String| cannot_handle(wanted.kind, wanted.version, wanted, &why);
-    let envelope = proto::decode_envelope(body).map_err(|error| fail(error.to_string()))?;
+    let unrecognized = |why: String| {
+        let message = format!("the object provided is unrecognized (must be of type {}): {why}", wanted.kind);
+        StatusError::bad_request(message)
+    };
+    if body.is_empty() {
+        return Err(unrecognized("empty data (<empty>)".to_owned()));
+    }
+    let envelope = proto::decode_envelope(body).map_err(|error| {
+        let start: String = body.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
+        unrecognized(format!("{error} ({start}{})", if body.len() > SHOWN { " ..." } else { "" }))
+    })?;
     check_type(envelope.kind, envelope.api_version, wanted)?;
     let mut object = (wanted.from_proto)(envelope.raw).map_err(|error| fail(error.to_string()))?;
     *object.type_meta_mut() = Default::default();

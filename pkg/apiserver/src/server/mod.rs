@@ -2,6 +2,7 @@
 
 mod builder;
 mod compression;
+mod drain;
 mod errors;
 mod impersonation;
 mod inflight;

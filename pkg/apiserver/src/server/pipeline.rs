@@ -24,7 +24,7 @@ use http::header::{HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 
 use super::inflight::{TooMany, is_long_running, is_mutating};
-use super::{Server, compression, errors, impersonation, request_info, warnings};
+use super::{Server, compression, drain, errors, impersonation, request_info, warnings};
 use crate::authentication::Credentials;
 use crate::authorization::{Attributes, Decision};
 use crate::facts;
@@ -77,7 +77,8 @@ async fn checked(server: Arc<Server>, request: Request, info: Arc<RequestInfo>, 
     let known = server.resources.get(&info.group, &info.version, &info.resource).is_some();
     let running = known.then(|| server.metrics.running(&info, long_running, is_mutating(&info)));
     let timeout = deadline(&server, &query)?;
-    let served = dispatch(server, request, context.clone(), query);
+    let format = negotiate::error_format(request.headers());
+    let served = dispatch(server, drain::drained(request), context.clone(), query);
     let outcome = if long_running {
         served.await
     } else {
@@ -89,14 +90,9 @@ async fn checked(server: Arc<Server>, request: Request, info: Arc<RequestInfo>, 
     drop(place);
     // A watch runs as long as its body is read, which the handler's return does not tell: what is counted here is the part before.
     drop(running);
-    let warnings = context.take_warnings();
-    match outcome {
-        Ok(mut response) => {
-            warnings::add(&mut response, warnings);
-            Ok(response)
-        }
-        Err(error) => Err(error),
-    }
+    let mut response = outcome.unwrap_or_else(|error| respond::error(format, &error));
+    warnings::add(&mut response, context.take_warnings());
+    Ok(response)
 }
 
 async fn authenticate(server: &Server, headers: &HeaderMap, path: &str, peer: Option<&PeerCertificates>) -> Result<Arc<User>, StatusError> {
@@ -228,6 +224,9 @@ async fn dispatch(server: Arc<Server>, request: Request, context: Arc<RequestCon
     }
     if request.method() == http::Method::HEAD || info.verb.is_empty() {
         return Err(handlers::method_not_allowed());
+    }
+    if let Some(deprecation) = endpoint.facts.deprecation() {
+        context.warn(deprecation);
     }
     let call = Call {
         server: server.clone(),
