@@ -181,7 +181,24 @@ impl Reconcile for Disruption {
         if pods.is_empty() {
             self.recorder.about(budget.as_ref(), "Normal", "NoPods", "No matching pods found");
         }
-        let scale = if needs_scale(&budget) { self.scale(&pods).await } else { Ok(0) };
+        let scale = match needs_scale(&budget) {
+            true => {
+                // What nobody controls has no scale, and is not counted.
+                let (managed, unmanaged): (Vec<_>, Vec<_>) =
+                    pods.iter().cloned().partition(|pod| owners::controller_of(&pod.metadata).is_some());
+                if !unmanaged.is_empty() {
+                    let names: Vec<&str> = unmanaged.iter().map(|pod| pod.metadata.name.as_str()).collect();
+                    let message = format!(
+                        "No controller manages these pods, so that the budget cannot count them: {}. With an integer in \
+                         \".spec.minAvailable\" it would.",
+                        names.join(", ")
+                    );
+                    self.recorder.about(budget.as_ref(), "Warning", "UnmanagedPods", &message);
+                }
+                self.scale(&managed).await
+            }
+            false => Ok(0),
+        };
         if let Err(problem) = &scale {
             let message = format!("Failed to calculate the number of expected pods: {problem}");
             self.recorder.about(budget.as_ref(), "Warning", "CalculateExpectedPodCountFailed", &message);

@@ -177,7 +177,8 @@ fn start(context: &ControllerContext, tasks: &mut Tasks) -> Result<Started, Star
             deleted.add(event.key());
         }
     });
-    let client = context.client("endpoint-controller")?;
+    // That Endpoints are deprecated is no news to whoever writes them for those that still read them.
+    let client = context.client("endpoint-controller")?.with_warnings(|_| {});
     let reconciler = EndpointsController {
         services: services.store(),
         pods: pods.store(),

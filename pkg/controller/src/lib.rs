@@ -39,6 +39,7 @@ mod service_pods;
 pub mod serviceaccount;
 pub mod storageprotection;
 pub mod tainteviction;
+pub mod tokencleaner;
 pub mod ttlafterfinished;
 
 pub use context::{ControllerContext, Registration, Sources, StartError, Started};
@@ -75,5 +76,6 @@ pub fn all() -> Vec<Registration> {
         certificates::APPROVER,
         certificates::SIGNER,
         certificates::CLEANER,
+        tokencleaner::REGISTRATION,
     ]
 }

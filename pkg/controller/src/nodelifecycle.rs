@@ -100,7 +100,6 @@ struct NodeLifecycle {
 struct Known {
     uid: String,
     health: Health,
-    was_ready: bool,
     /// Its pods still have to be told that it is not ready.
     pods_to_mark: bool,
 }
@@ -154,13 +153,7 @@ impl NodeLifecycle {
             if !self.known.contains_key(name) {
                 let message = format!("Node {name} event: Registered Node {name} in Controller");
                 self.recorder.about(node.as_ref(), "Normal", "RegisteredNode", &message);
-                let known = Known {
-                    uid: node.metadata.uid.clone(),
-                    health: Health::new(self.clock.instant()),
-                    // A node that was down before this process came has told its pods, or will be seen to change.
-                    was_ready: true,
-                    pods_to_mark: false,
-                };
+                let known = Known { uid: node.metadata.uid.clone(), health: Health::new(self.clock.instant()), pods_to_mark: false };
                 self.known.insert(name.clone(), known);
             }
         }
@@ -178,16 +171,16 @@ impl NodeLifecycle {
             && let Some(next) = lapsed(node, Time::from(self.clock.now()))
         {
             let updated = self.node_api.update_status(&next).await;
-            *node = Arc::new(updated.map_err(|err| WriteError::new("update the status of", format!("node {name:?}"), err))?);
+            let updated = updated.map_err(|err| WriteError::new("update the status of", format!("node {name:?}"), err))?;
+            // A kubelet that reports itself as not ready goes on to report its pods; one that fell silent does not.
+            if ready(node) == Some("True") {
+                known.pods_to_mark = true;
+                let message = format!("Node {name} status is now: NodeNotReady");
+                self.recorder.about(node.as_ref(), "Normal", "NodeNotReady", &message);
+            }
+            *node = Arc::new(updated);
         }
-        let is_ready = ready(node) == Some("True");
-        if known.was_ready && !is_ready {
-            known.pods_to_mark = true;
-            let message = format!("Node {name} status is now: NodeNotReady");
-            self.recorder.about(node.as_ref(), "Normal", "NodeNotReady", &message);
-        }
-        known.was_ready = is_ready;
-        known.pods_to_mark &= !is_ready;
+        known.pods_to_mark &= ready(node) != Some("True");
         Ok(())
     }
 
