@@ -168,8 +168,7 @@ mod tests {
             (true, true, false, Action::Remove),
             (true, false, false, Action::Nothing),
         ] {
-            let mut metadata = ObjectMeta::default();
-            metadata.deletion_timestamp = deleted.then_some(Time::from_unix(1));
+            let mut metadata = ObjectMeta { deletion_timestamp: deleted.then_some(Time::from_unix(1)), ..ObjectMeta::default() };
             if has {
                 metadata.finalizers.push(CLAIM_FINALIZER.to_string());
             }

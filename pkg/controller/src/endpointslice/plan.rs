@@ -173,7 +173,8 @@ fn plan_group(seen: &Observed<'_>, family: &str, group: Group, slices: &[&Endpoi
     for known in slices {
         let endpoints: Vec<Endpoint> = known.endpoints.iter().filter_map(|endpoint| wanted.remove(&identity(endpoint))).collect();
         let mended = with_metadata(seen.service, known);
-        if endpoints == known.endpoints[..] && !(endpoints.is_empty() && !known.endpoints.is_empty()) && mended.is_none() {
+        // An empty one is filled or goes.
+        if !endpoints.is_empty() && endpoints == known.endpoints[..] && mended.is_none() {
             unchanged.push(known);
         } else {
             let mut next = mended.unwrap_or_else(|| (*known).clone());
