@@ -33,6 +33,14 @@ impl Strategy for PersistentVolumeStrategy {
         validation::validate(volume)
     }
 
+    fn warnings_on_create(&self, _: &RequestContext, volume: &PersistentVolume) -> Vec<String> {
+        warnings(volume)
+    }
+
+    fn warnings_on_update(&self, _: &RequestContext, new: &PersistentVolume, _: &PersistentVolume) -> Vec<String> {
+        warnings(new)
+    }
+
     fn prepare_for_update(&self, _: &RequestContext, new: &mut PersistentVolume, old: &PersistentVolume) {
         new.status.clone_from(&old.status);
     }
@@ -50,6 +58,15 @@ impl Strategy for PersistentVolumeStrategy {
     }
 }
 
+fn warnings(volume: &PersistentVolume) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if volume.spec.persistent_volume_reclaim_policy == "Recycle" {
+        let detail = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+        warnings.push(format!("spec.persistentVolumeReclaimPolicy: {detail}"));
+    }
+    warnings
+}
+
 /// Rules of the status.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusStrategy;
@@ -64,7 +81,8 @@ impl Strategy for StatusStrategy {
     fn prepare_for_update(&self, _: &RequestContext, new: &mut PersistentVolume, old: &PersistentVolume) {
         new.spec.clone_from(&old.spec);
         // The time tells when the phase changed; whoever changes the phase need not say it.
-        if new.status.phase != old.status.phase && new.status.last_phase_transition_time == old.status.last_phase_transition_time {
+        let (now, before) = (new.status.last_phase_transition_time, old.status.last_phase_transition_time);
+        if new.status.phase != old.status.phase && (now.is_none() || now == before) {
             new.status.last_phase_transition_time = Some(Time::now());
         }
     }

@@ -5,6 +5,7 @@ mod cells;
 mod eviction;
 pub mod normalize;
 mod strategy;
+pub mod warnings;
 
 pub use strategy::{EphemeralContainersStrategy, PodStrategy, ResizeStrategy, StatusStrategy};
 

@@ -8,7 +8,7 @@ use apiserver::request::RequestContext;
 use apiserver::rest::{Graceful, Strategy};
 use component_helpers::{pod as pods, qos};
 
-use super::{cells, normalize};
+use super::{cells, normalize, warnings};
 use crate::core::validation::pod as validation;
 use crate::validation::fields::same;
 
@@ -37,6 +37,7 @@ impl Strategy for PodStrategy {
                 status: "False".to_owned(),
                 reason: "SchedulingGated".to_owned(),
                 message: "Scheduling is blocked due to non-empty scheduling gates".to_owned(),
+                last_transition_time: Time::now(),
                 ..PodCondition::default()
             }]);
         }
@@ -48,6 +49,10 @@ impl Strategy for PodStrategy {
             errors.extend(validation::no_privileged(&pod.spec));
         }
         errors
+    }
+
+    fn warnings_on_create(&self, _: &RequestContext, pod: &Pod) -> Vec<String> {
+        warnings::pod(pod)
     }
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Pod, old: &Pod) {

@@ -30,7 +30,7 @@ impl Strategy for ServiceStrategy {
     }
 
     fn warnings_on_create(&self, _: &RequestContext, service: &Service) -> Vec<String> {
-        validation::warnings(service, None)
+        validation::warnings(service)
     }
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Service, old: &Service) {
@@ -42,8 +42,8 @@ impl Strategy for ServiceStrategy {
         validation::validate_update(new, old)
     }
 
-    fn warnings_on_update(&self, _: &RequestContext, new: &Service, old: &Service) -> Vec<String> {
-        validation::warnings(new, Some(old))
+    fn warnings_on_update(&self, _: &RequestContext, new: &Service, _: &Service) -> Vec<String> {
+        validation::warnings(new)
     }
 
     fn allow_create_on_update(&self) -> bool {

@@ -128,7 +128,7 @@ pub fn validate_status_update(new: &Service, old: &Service) -> ErrorList {
 }
 
 /// What is accepted and yet not wise.
-pub fn warnings(service: &Service, _old: Option<&Service>) -> Vec<String> {
+pub fn warnings(service: &Service) -> Vec<String> {
     let mut warnings = Vec::new();
     if is_headless(service) {
         if !service.spec.load_balancer_ip.is_empty() {
@@ -140,6 +140,12 @@ pub fn warnings(service: &Service, _old: Option<&Service>) -> Vec<String> {
         if service.spec.session_affinity != "None" {
             warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
         }
+    }
+    if !service.spec.external_ips.is_empty() {
+        warnings.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+    }
+    if service.spec.traffic_distribution.as_deref() == Some("PreferClose") {
+        warnings.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned());
     }
     warnings
 }
