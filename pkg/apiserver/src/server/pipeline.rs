@@ -45,7 +45,7 @@ pub(super) async fn answer(server: Arc<Server>, request: Request) -> Response {
     let known = server.resources.get(&info.group, &info.version, &info.resource).is_some();
 
     let gzip = matches!(info.verb, "get" | "list") && compression::accepts_gzip(request.headers());
-    let steps = checked(server.clone(), request, info.clone(), query);
+    let steps = checked(server.clone(), drain::drained(request), info.clone(), query);
     let response = match AssertUnwindSafe(steps).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => respond::error(format, &error),
@@ -71,14 +71,25 @@ async fn checked(server: Arc<Server>, request: Request, info: Arc<RequestInfo>, 
     };
     authorize(&server, &user, &info).await?;
 
-    let context = Arc::new(context(&request, user, info.clone(), &query)?);
+    let deprecation = server.resources.get(&info.group, &info.version, &info.resource).and_then(|endpoint| endpoint.facts.deprecation());
+    let context = match context(&request, user, info.clone(), &query) {
+        Ok(context) => Arc::new(context),
+        Err(error) => {
+            let mut response = respond::error(negotiate::error_format(request.headers()), &error);
+            warnings::add(&mut response, deprecation.map(str::to_owned).into_iter().collect());
+            return Ok(response);
+        }
+    };
+    if let Some(deprecation) = deprecation.filter(|_| info.subresource.is_empty()) {
+        context.warn(deprecation);
+    }
     let long_running = is_long_running(&info);
     // The names are known once the request was let in; whoever is let in may not invent labels.
     let known = server.resources.get(&info.group, &info.version, &info.resource).is_some();
     let running = known.then(|| server.metrics.running(&info, long_running, is_mutating(&info)));
     let timeout = deadline(&server, &query)?;
     let format = negotiate::error_format(request.headers());
-    let served = dispatch(server, drain::drained(request), context.clone(), query);
+    let served = dispatch(server, request, context.clone(), query);
     let outcome = if long_running {
         served.await
     } else {
@@ -224,9 +235,6 @@ async fn dispatch(server: Arc<Server>, request: Request, context: Arc<RequestCon
     }
     if request.method() == http::Method::HEAD || info.verb.is_empty() {
         return Err(handlers::method_not_allowed());
-    }
-    if let Some(deprecation) = endpoint.facts.deprecation() {
-        context.warn(deprecation);
     }
     let call = Call {
         server: server.clone(),
