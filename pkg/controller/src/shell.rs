@@ -1,5 +1,6 @@
 //! What the shells of controllers share: writing, and telling refusals apart.
 
+use informer::{ObjectKey, Requeue};
 use thiserror::Error;
 
 /// A write that did not happen. The key goes back into the queue; nothing is retried here.
@@ -38,5 +39,17 @@ impl WriteError {
             WriteError::Several { source, .. } => source.client_error(),
             WriteError::Invalid(_) => None,
         }
+    }
+}
+
+/// Takes a conflict on one of the `verbs` for what it is: the object has changed since we looked. The event that tells of the
+/// change, on its way or here already, wakes the key again, sooner than any backoff; so those are verbs on objects that wake it.
+pub fn unless_stale(key: &ObjectKey, verbs: &[&str], outcome: Result<Requeue, WriteError>) -> Result<Requeue, WriteError> {
+    match outcome {
+        Err(WriteError::Refused { verb, what, source }) if source.is_conflict() && verbs.contains(&verb) => {
+            tracing::debug!(object = %key, verb, what, "changed since it was read; looking again when that is seen");
+            Ok(Requeue::OnChange)
+        }
+        other => other,
     }
 }

@@ -14,7 +14,7 @@ use informer::{ObjectKey, Reconcile, Recorder, Requeue, Store, WorkQueue};
 use super::{Observed, Plan, plan, reference};
 use crate::context::{ControllerContext, StartError, Started};
 use crate::owned;
-use crate::shell::WriteError;
+use crate::shell::{WriteError, unless_stale};
 
 const NAME: &str = "cronjob-controller";
 
@@ -55,8 +55,14 @@ struct CronJobController {
 impl Reconcile for CronJobController {
     const NAME: &'static str = NAME;
     type Error = WriteError;
-
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
+        unless_stale(key, &["update status of"], self.look(key).await)
+    }
+}
+
+impl CronJobController {
+    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
+    async fn look(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
         let Some(cron) = self.crons.get(key) else { return Ok(Requeue::OnChange) };
         let jobs = owned::owned_by(&self.jobs, &cron.metadata.uid);
         let plan = plan(&Observed { cron: &cron, jobs: &jobs, now: Time::from(self.clock.now()) });
@@ -64,9 +70,7 @@ impl Reconcile for CronJobController {
         self.carry_out(&cron, plan).await?;
         Ok(look_again.map_or(Requeue::OnChange, |seconds| Requeue::After(Duration::from_secs(seconds.unsigned_abs()))))
     }
-}
 
-impl CronJobController {
     async fn carry_out(&self, cron: &CronJob, plan: Plan) -> Result<(), WriteError> {
         let jobs = Api::<Job>::namespaced(&self.client, &cron.metadata.namespace);
         for deletion in plan.delete {

@@ -19,7 +19,7 @@ use super::{Deletion, Observed, Plan, next_availability_change, next_status, pla
 use crate::context::{ControllerContext, StartError, Started};
 use crate::history::{self, Stored};
 use crate::pods::{self, PodControl};
-use crate::shell::WriteError;
+use crate::shell::{WriteError, unless_stale};
 use crate::{owned, wake};
 
 const NAME: &str = "daemonset-controller";
@@ -88,8 +88,14 @@ struct DaemonSetController {
 impl Reconcile for DaemonSetController {
     const NAME: &'static str = NAME;
     type Error = WriteError;
-
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
+        unless_stale(key, &["update status of"], self.look(key).await)
+    }
+}
+
+impl DaemonSetController {
+    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
+    async fn look(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
         let Some(set) = self.sets.get(key) else {
             self.expectations.forget(key);
             self.rests.lock().retain(|(of, _), _| of != key);
@@ -148,9 +154,7 @@ impl Reconcile for DaemonSetController {
             .min();
         Ok(available.into_iter().chain(rested).min().map_or(Requeue::OnChange, Requeue::After))
     }
-}
 
-impl DaemonSetController {
     async fn count_collision(&self, set: &DaemonSet) -> Result<Requeue, WriteError> {
         let mut changed = set.clone();
         changed.status.collision_count = Some(changed.status.collision_count.unwrap_or(0) + 1);

@@ -19,7 +19,7 @@ use super::conditions::{condition, set_condition};
 use super::{Observed, Plan, Write, plan};
 use crate::context::{ControllerContext, StartError, Started};
 use crate::owned;
-use crate::shell::WriteError;
+use crate::shell::{WriteError, unless_stale};
 
 const NAME: &str = "deployment-controller";
 
@@ -98,8 +98,14 @@ impl Reconcile for DeploymentController {
     const NAME: &'static str = NAME;
     const MAX_RETRIES: Option<u32> = Some(15);
     type Error = WriteError;
-
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
+        unless_stale(key, &["update", "update status of"], self.look(key).await)
+    }
+}
+
+impl DeploymentController {
+    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
+    async fn look(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
         let Some(deployment) = self.deployments.get(key) else { return Ok(Requeue::OnChange) };
         let selector = Selector::of_option(deployment.spec.selector.as_deref())
             .map_err(|err| WriteError::Invalid(format!("{} has an invalid selector: {err}", owned::describe(&*deployment))))?;
@@ -123,9 +129,7 @@ impl Reconcile for DeploymentController {
         self.carry_out(&deployment, plan).await?;
         Ok(look_again.map_or(Requeue::OnChange, |seconds| Requeue::After(Duration::from_secs(seconds.unsigned_abs()))))
     }
-}
 
-impl DeploymentController {
     fn sets_with_pods(&self, deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> HashSet<String> {
         if deployment.spec.strategy.type_ != "Recreate" {
             return HashSet::new();

@@ -17,7 +17,7 @@ use informer::{Event, Expectations, ObjectKey, Reconcile, Requeue, Store, WorkQu
 use super::{Deletion, FINALIZER, Observed, Plan, Slot, has_finalizer, indexes, plan};
 use crate::context::{ControllerContext, StartError, Started};
 use crate::pods::{self, PodControl};
-use crate::shell::WriteError;
+use crate::shell::{WriteError, unless_stale};
 use crate::{owned, wake};
 
 const NAME: &str = "job-controller";
@@ -81,8 +81,14 @@ struct JobController {
 impl Reconcile for JobController {
     const NAME: &'static str = NAME;
     type Error = WriteError;
-
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
+        unless_stale(key, &["update status of"], self.look(key).await)
+    }
+}
+
+impl JobController {
+    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
+    async fn look(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
         let job = self.jobs.get(key);
         self.let_go_of_strangers(key, job.as_ref().map(|job| job.metadata.uid.as_str())).await?;
         let Some(job) = job else {
@@ -105,9 +111,7 @@ impl Reconcile for JobController {
         self.carry_out(key, &job, plan).await?;
         Ok(look_again.map_or(Requeue::OnChange, |seconds| Requeue::After(Duration::from_secs(seconds.unsigned_abs()))))
     }
-}
 
-impl JobController {
     /// Takes the finalizer off Pods whose Job is gone, or is a namesake made since.
     async fn let_go_of_strangers(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), WriteError> {
         let tracked = self.pods.by_index(TRACKED, key.as_str());

@@ -15,7 +15,7 @@ use super::{Observed, Plan, Replicated, next_availability_change, next_status, p
 use crate::context::{ControllerContext, StartError, Started};
 use crate::owned;
 use crate::pods::{self, PodControl};
-use crate::shell::WriteError;
+use crate::shell::{WriteError, unless_stale};
 use crate::wake;
 
 pub(super) fn start<K: Replicated>(context: &ControllerContext, tasks: &mut Tasks, workers: usize) -> Result<Started, StartError> {
@@ -53,8 +53,14 @@ impl<K: Replicated> Reconcile for ReplicaController<K> {
     const NAME: &'static str = K::CONTROLLER;
     type Error = WriteError;
 
-    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
+        unless_stale(key, &["update status of"], self.look(key).await)
+    }
+}
+
+impl<K: Replicated> ReplicaController<K> {
+    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
+    async fn look(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
         let Some(set) = self.sets.get(key) else {
             self.expectations.forget(key); // Deleted while it was queued.
             return Ok(Requeue::OnChange);
@@ -88,9 +94,7 @@ impl<K: Replicated> Reconcile for ReplicaController<K> {
         written?;
         Ok(next_availability_change(&seen).map_or(Requeue::OnChange, |seconds| Requeue::After(Duration::from_secs(seconds.unsigned_abs()))))
     }
-}
 
-impl<K: Replicated> ReplicaController<K> {
     /// Live pods per node of this set and its siblings (of one Deployment, say).
     fn crowds(&self, set: &K) -> std::collections::HashMap<String, usize> {
         let related = match controller_of(set.metadata()) {

@@ -16,7 +16,7 @@ use super::identity::ordinal_of;
 use super::{Action, Observed, Version, Why, next_availability_change, next_status, plan, revision_of};
 use crate::context::{ControllerContext, StartError, Started};
 use crate::history::{self, Stored};
-use crate::shell::WriteError;
+use crate::shell::{WriteError, unless_stale};
 use crate::{owned, wake};
 
 const NAME: &str = "statefulset-controller";
@@ -57,8 +57,14 @@ struct StatefulSetController {
 impl Reconcile for StatefulSetController {
     const NAME: &'static str = NAME;
     type Error = WriteError;
-
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
+        unless_stale(key, &["update status of"], self.look(key).await)
+    }
+}
+
+impl StatefulSetController {
+    /// Look, plan, carry out. An error puts the key back with backoff; nothing is retried here.
+    async fn look(&self, key: &ObjectKey) -> Result<Requeue, WriteError> {
         let Some(set) = self.sets.get(key) else { return Ok(Requeue::OnChange) };
         let selector = Selector::of_option(set.spec.selector.as_deref())
             .map_err(|err| WriteError::Invalid(format!("{} has an invalid selector: {err}", owned::describe(&*set))))?;
@@ -104,9 +110,7 @@ impl Reconcile for StatefulSetController {
         history::truncate(&self.client, &revisions, set.spec.revision_history_limit.unwrap_or(10), in_use).await?;
         Ok(next_availability_change(&seen).map_or(Requeue::OnChange, |seconds| Requeue::After(Duration::from_secs(seconds.unsigned_abs()))))
     }
-}
 
-impl StatefulSetController {
     async fn count_collision(&self, set: &StatefulSet) -> Result<Requeue, WriteError> {
         let mut changed = set.clone();
         changed.status.collision_count = Some(changed.status.collision_count.unwrap_or(0) + 1);
