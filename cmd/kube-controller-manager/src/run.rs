@@ -62,21 +62,19 @@ pub enum RunError {
 /// nothing of a past term may be used again.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), RunError> {
     let root = Client::new(&config.client)?;
-    let mut tasks = Tasks::under(stop.clone());
-    serve(&config, &mut tasks)?;
-
-    let leading = lead(config, root, stop.clone());
-    let serving = tasks.drain(GRACE);
-    let mut serving = std::pin::pin!(serving);
+    // Served until the last controller has ended and the lease is given back.
+    let serving_stop = CancellationToken::new();
+    let mut tasks = Tasks::under(serving_stop.clone());
+    serve(&config, &mut tasks, stop.clone())?;
+    let mut serving = std::pin::pin!(tasks.drain(GRACE));
     // Neither arm is polled again after it was dropped: the function ends.
     let result = tokio::select! {
-        result = leading => result,
+        result = lead(config, root, stop) => result,
         result = &mut serving => return Ok(result?),
     };
-    if result.is_ok() && stop.is_cancelled() {
-        serving.await?;
-    }
-    result
+    serving_stop.cancel();
+    let drained = serving.await;
+    result.and(drained.map_err(RunError::from))
 }
 
 /// Runs the controllers for one term.
@@ -129,7 +127,7 @@ fn start(one: &Registration, context: &ControllerContext, tasks: &mut Tasks) -> 
     Ok(())
 }
 
-fn serve(config: &Config, tasks: &mut Tasks) -> Result<(), RunError> {
+fn serve(config: &Config, tasks: &mut Tasks, stop: CancellationToken) -> Result<(), RunError> {
     let file = |path: &Path, flag| {
         let settings = client_of(Some(path), None).map_err(|source| RunError::Kubeconfig { flag, source })?;
         Ok::<_, RunError>(Client::new(&settings)?)
@@ -139,7 +137,7 @@ fn serve(config: &Config, tasks: &mut Tasks) -> Result<(), RunError> {
         delegated.authentication_kubeconfig.as_deref().map(|path| file(path, "--authentication-kubeconfig")).transpose()?;
     let authorization = delegated.authorization_kubeconfig.as_deref().map(|path| file(path, "--authorization-kubeconfig")).transpose()?;
     let guard = Guard::new(delegated.clone(), authentication, authorization)?;
-    let health = Health::new().unready_on(tasks.token().clone());
+    let health = Health::new().unready_on(stop);
     let shown = configz(config);
     let endpoints = Endpoints::new(NAME, health, metrics::process().clone(), SystemTime::now())
         .with_flags(config.flags.clone())

@@ -191,10 +191,11 @@ impl DeploymentController {
             // Our cache may be behind, and the set ours already; anything else in its place is a collision of hashes.
             let found = sets.get(&set.metadata.name).await.map_err(|err| WriteError::new("read", what.clone(), err))?;
             let ours = controller_of(&found.metadata).is_some_and(|owner| owner.uid == deployment.metadata.uid);
-            if !ours || !crate::template::same(&found.spec.template, &deployment.spec.template) {
-                failed.status.collision_count = Some(failed.status.collision_count.unwrap_or(0) + 1);
-                self.write_status(&failed).await?;
+            if ours && crate::template::same(&found.spec.template, &deployment.spec.template) {
+                return Ok(()); // Its event, on its way, wakes us.
             }
+            failed.status.collision_count = Some(failed.status.collision_count.unwrap_or(0) + 1);
+            self.write_status(&failed).await?;
             return Err(WriteError::new("create", what, err));
         }
         if !err.is_namespace_terminating() {
