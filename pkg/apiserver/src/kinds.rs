@@ -1,6 +1,7 @@
 //! [`Kind`]: a declared resource with all that is needed to decode, convert and encode its objects.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use apimachinery::json::JsonWriter;
 use apimachinery::proto::{self, MAGIC};
@@ -34,6 +35,8 @@ pub struct Kind {
     /// `apiVersion` of stored objects.
     storage_version: String,
     strategy: Option<Arc<dyn ErasedStrategy>>,
+    /// Bytes of encodings that the cache keeps of this kind's objects beside what is stored.
+    pub(crate) kept_bytes: AtomicUsize,
 }
 
 /// Resources whose deleted objects are answered; all others answer a Status. Upstream decides so per resource.
@@ -87,7 +90,7 @@ impl Kind {
             Serving::Answered(_) => None,
         };
         let storage_version = join_api_version(facts.storage_group, facts.storage_version);
-        Ok(Kind { def, facts, prefix, versions, storage_version, strategy })
+        Ok(Kind { def, facts, prefix, versions, storage_version, strategy, kept_bytes: AtomicUsize::new(0) })
     }
 
     /// The rules of the resource itself. Panics for resources that are not stored.

@@ -1,6 +1,7 @@
 //! [`Entry`]: one object as the cache keeps it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use apimachinery::json::JsonWriter;
 use apimachinery::status::StatusError;
@@ -9,6 +10,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::kinds::{Kind, VersionId};
+
+/// Bytes of encodings kept per kind; beyond that they are made for each request.
+const KEPT_BYTES: usize = 32 << 20;
 
 /// How an object is put into bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,17 +106,26 @@ impl Entry {
         self.kind.decode_stored(&self.value, self.revision)
     }
 
-    /// The object's encoding without kind and apiVersion: a JSON object, or a bare message. Made once and kept.
+    /// The object's encoding without kind and apiVersion: a JSON object, or a bare message. Made once and kept, while the kind's budget lasts.
     pub fn body(&self, view: View) -> Result<Bytes, StatusError> {
         if let Some((_, body)) = self.bodies.lock().iter().find(|(found, _)| *found == view) {
             return Ok(body.clone());
         }
         let body = encode_body(&self.kind, self.object()?, view);
         let mut bodies = self.bodies.lock();
-        if !bodies.iter().any(|(found, _)| *found == view) {
+        let kept = &self.kind.kept_bytes;
+        if !bodies.iter().any(|(found, _)| *found == view) && kept.load(Ordering::Relaxed) + body.len() <= KEPT_BYTES {
+            kept.fetch_add(body.len(), Ordering::Relaxed);
             bodies.push((view, body.clone()));
         }
         Ok(body)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let bytes: usize = self.bodies.get_mut().iter().map(|(_, body)| body.len()).sum();
+        self.kind.kept_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

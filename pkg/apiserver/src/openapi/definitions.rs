@@ -13,6 +13,9 @@ use crate::server::Endpoint;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
+/// Types of meta.k8s.io that have kind and apiVersion.
+const TYPED: [&str; 3] = ["APIResourceList", "DeleteOptions", "Status"];
+
 /// Definitions of everything these endpoints mention. `versions`: the group versions whose options and events are described.
 pub(super) fn of(endpoints: &[&Endpoint], dialect: Dialect, versions: &[(&str, &str)]) -> Object {
     let mut found = Definitions { dialect, made: BTreeMap::new() };
@@ -107,6 +110,13 @@ impl Definitions {
         let mut properties = Object::new();
         let mut required = Vec::new();
         self.add_fields(schema, schema, &mut properties, &mut required);
+        // Kinds name themselves; the descriptors leave that out.
+        let kind = api::kinds().find(|info| info.schema.full_name == schema.full_name);
+        if kind.is_some() || TYPED.contains(&schema.full_name.rsplit('.').next().unwrap_or_default()) && schema.full_name.starts_with(META)
+        {
+            properties.insert("apiVersion", plain("string", ""));
+            properties.insert("kind", plain("string", ""));
+        }
         properties.sort_keys();
         required.sort_unstable();
         let mut definition = plain("object", "");
@@ -118,6 +128,10 @@ impl Definitions {
         }
         if schema.atomic {
             definition.insert("x-kubernetes-map-type", "atomic");
+        }
+        if let Some(info) = kind {
+            definition
+                .insert("x-kubernetes-group-version-kind", Value::Array(vec![group_kind(info.group, info.version, info.kind).into()]));
         }
         self.made.insert(schema.full_name.to_owned(), definition);
     }

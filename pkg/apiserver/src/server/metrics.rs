@@ -1,9 +1,16 @@
 //! What the server counts about requests, by upstream's names. Upstream: apiserver/pkg/endpoints/metrics.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use component_base::http::{Body, BoxError, Response};
 use component_base::metrics::{CounterFamily, Gauge, GaugeFamily, HistogramFamily, Registry, Stability};
+
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 
 use crate::request::RequestInfo;
 
@@ -104,6 +111,33 @@ pub(super) fn scope(info: &RequestInfo) -> &'static str {
         () if !info.name.is_empty() || info.verb == "create" => "resource",
         () if !info.namespace.is_empty() => "namespace",
         () => "cluster",
+    }
+}
+
+/// The same answer, whose request counts as running until the body has been read or dropped.
+pub(super) fn while_read(response: Response, running: Running) -> Response {
+    response.map(|body| Guarded { body, _running: running }.boxed_unsync())
+}
+
+struct Guarded {
+    body: Body,
+    _running: Running,
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -24,7 +24,7 @@ use http::header::{HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 
 use super::inflight::{TooMany, is_long_running, is_mutating};
-use super::{Server, compression, drain, errors, impersonation, request_info, warnings};
+use super::{Server, compression, drain, errors, impersonation, metrics, request_info, warnings};
 use crate::authentication::Credentials;
 use crate::authorization::{Attributes, Decision};
 use crate::facts;
@@ -99,11 +99,12 @@ async fn checked(server: Arc<Server>, request: Request, info: Arc<RequestInfo>, 
         }
     };
     drop(place);
-    // A watch runs as long as its body is read, which the handler's return does not tell: what is counted here is the part before.
-    drop(running);
     let mut response = outcome.unwrap_or_else(|error| respond::error(format, &error));
     warnings::add(&mut response, context.take_warnings());
-    Ok(response)
+    Ok(match running {
+        Some(running) if long_running => metrics::while_read(response, running),
+        _ => response,
+    })
 }
 
 async fn authenticate(server: &Server, headers: &HeaderMap, path: &str, peer: Option<&PeerCertificates>) -> Result<Arc<User>, StatusError> {
