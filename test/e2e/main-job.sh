@@ -11,7 +11,7 @@ NS=e2e-$RANDOM
 k() { "$K" -n "$NS" "$@"; }
 address=$(node_address 1)
 
-in_client() { k exec client -- "$@"; }
+in_client() { timeout 10 "$K" -n "$NS" exec client -- "$@"; }
 web_pods() { k get pods -l app=web --field-selector=status.phase=Running -o 'jsonpath={.items[*].metadata.name}'; }
 ready() { same "$2" "$(k get "$1" -o 'jsonpath={.status.readyReplicas}')"; }
 
@@ -20,7 +20,7 @@ cluster_ip_answers_by_name() { eventually 10 in_client wget -q -T 2 -O - http://
 every_replica_answers() {
   local from=$1 wanted found
   wanted=$(web_pods | tr ' ' '\n' | sort)
-  found=$(for ((i = 0; i < 60; i++)); do "$from"; done | sort -u)
+  found=$(for ((i = 0; i < 30; i++)); do "$from" || break; done | sort -u)
   same "$wanted" "$found"
 }
 ask_from_pod() { in_client wget -q -T 2 -O - http://web/index.html; }
