@@ -14,8 +14,8 @@ const AT_A_TIME: usize = 16;
 const FLOORS: &[(&str, usize, usize)] = &[
     ("00-discovery", 780, 551),
     ("01-protocol", 976, 901),
-    ("crud-apps", 958, 710),
-    ("crud-batch", 981, 814),
+    ("crud-apps", 970, 750),
+    ("crud-batch", 990, 850),
     ("crud-certificates", 977, 379),
     ("crud-coordination", 992, 890),
     ("crud-core", 596, 515),

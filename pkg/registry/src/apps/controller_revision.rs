@@ -41,7 +41,10 @@ impl Strategy for ControllerRevisionStrategy {
             })
         };
         if value(new) != value(old) {
-            let shown = BadValue::json(String::from_utf8_lossy(new.data.as_bytes()));
+            let shown = match new.data.is_nil() {
+                true => BadValue::json("null"),
+                false => BadValue::json(String::from_utf8_lossy(new.data.as_bytes())),
+            };
             errors.push(Error::invalid(&Path::new("data"), shown, "field is immutable"));
         }
         errors

@@ -21,6 +21,19 @@ pub fn resource() -> ResourceDef {
 #[derive(Clone, Copy, Debug)]
 pub struct DaemonSetStrategy;
 
+/// How often the template has changed, for clients that still read it there: upstream keeps a field of an old version in it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// Counts changes of the template from what the stored object says, whatever the client says.
+fn count_template(new: &mut DaemonSet, old: &DaemonSet) {
+    let stored = old.metadata.annotations.get(TEMPLATE_GENERATION).and_then(|text| text.parse::<i64>().ok());
+    let changed = i64::from(new.spec.template != old.spec.template);
+    match stored.unwrap_or(0) + changed {
+        0 => drop(new.metadata.annotations.remove(TEMPLATE_GENERATION)),
+        count => drop(new.metadata.annotations.insert(TEMPLATE_GENERATION, count.to_string())),
+    }
+}
+
 fn spec(set: &DaemonSet) -> ErrorList {
     let path = Path::new("spec");
     let mut errors = selector_and_template("daemonset", set.spec.selector.as_deref(), &set.spec.template, &path, &["Always"]);
@@ -73,6 +86,7 @@ impl Strategy for DaemonSetStrategy {
     fn prepare_for_create(&self, _: &RequestContext, set: &mut DaemonSet) {
         set.status = Default::default();
         set.metadata.generation = 1;
+        set.metadata.annotations.insert(TEMPLATE_GENERATION, "1".to_owned());
     }
 
     fn validate(&self, _: &RequestContext, set: &DaemonSet) -> ErrorList {
@@ -83,6 +97,7 @@ impl Strategy for DaemonSetStrategy {
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut DaemonSet, old: &DaemonSet) {
         new.status.clone_from(&old.status);
+        count_template(new, old);
         if new.spec != old.spec {
             new.metadata.generation = old.metadata.generation + 1;
         }
@@ -133,6 +148,7 @@ impl Strategy for StatusStrategy {
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut DaemonSet, old: &DaemonSet) {
         new.spec.clone_from(&old.spec);
+        count_template(new, old);
     }
 
     fn validate_update(&self, _: &RequestContext, new: &DaemonSet, old: &DaemonSet) -> ErrorList {

@@ -88,6 +88,9 @@ pub(super) fn spec(spec: &JobSpec, path: &Path<'_>, of_template: bool) -> ErrorL
             }
         }
     }
+    if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
+        errors.push(Error::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
+    }
     if !indexed {
         for (name, set) in [("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes)] {
             if let Some(value) = set {
@@ -99,9 +102,6 @@ pub(super) fn spec(spec: &JobSpec, path: &Path<'_>, of_template: bool) -> ErrorL
         && most > completions
     {
         errors.push(Error::invalid(&path.child("maxFailedIndexes"), most, "must be less than or equal to completions"));
-    }
-    if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
-        errors.push(Error::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
     }
     if let Some(policy) = &spec.pod_replacement_policy {
         let at = path.child("podReplacementPolicy");
