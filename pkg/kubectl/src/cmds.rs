@@ -2,12 +2,25 @@
 
 pub mod api_resources;
 pub mod apply;
+pub mod auth;
 pub mod config;
 pub mod create;
 pub mod delete;
+pub mod describe;
+pub mod exec;
 pub mod explain;
 pub mod get;
+pub mod label;
+pub mod logs;
+pub mod mutate;
+pub mod nodes;
+pub mod patch;
+pub mod port_forward;
+pub mod rollout;
+pub mod scale;
+pub mod set;
 pub mod version;
+pub mod wait;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -29,9 +42,13 @@ macro_rules! commands {
 
 /// Every command of this build. The others of upstream's are known by name and refused.
 pub const ALL: &[Command] = commands! {
+    "annotate" => label::annotate,
     "api-resources" => api_resources::run,
     "api-versions" => api_resources::versions,
     "apply" => apply::run,
+    "attach" => exec::attach,
+    "auth can-i" => auth::can_i,
+    "auth whoami" => auth::whoami,
     "config current-context" => config::current_context,
     "config delete-cluster" => config::delete_cluster,
     "config delete-context" => config::delete_context,
@@ -47,6 +64,7 @@ pub const ALL: &[Command] = commands! {
     "config unset" => config::unset,
     "config use-context" => config::use_context,
     "config view" => config::view,
+    "cordon" => nodes::cordon,
     "create" => create::run,
     "create clusterrole" => create::cluster_role,
     "create clusterrolebinding" => create::cluster_role_binding,
@@ -71,9 +89,30 @@ pub const ALL: &[Command] = commands! {
     "create serviceaccount" => create::service_account,
     "create token" => create::token,
     "delete" => delete::run,
+    "describe" => describe::run,
+    "drain" => nodes::drain,
+    "exec" => exec::exec,
     "explain" => explain::run,
     "get" => get::run,
+    "label" => label::label,
+    "logs" => logs::run,
+    "patch" => patch::run,
+    "port-forward" => port_forward::run,
+    "rollout history" => rollout::history,
+    "rollout pause" => rollout::pause,
+    "rollout restart" => rollout::restart,
+    "rollout resume" => rollout::resume,
+    "rollout status" => rollout::status,
+    "rollout undo" => rollout::undo,
+    "scale" => scale::run,
+    "set env" => set::env,
+    "set image" => set::image,
+    "set resources" => set::resources,
+    "set serviceaccount" => set::service_account,
+    "taint" => nodes::taint,
+    "uncordon" => nodes::uncordon,
     "version" => version::run,
+    "wait" => wait::run,
 };
 
 /// Other names of commands, as upstream has them.
@@ -88,6 +127,7 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("create resourcequota", "create quota"),
     ("create sa", "create serviceaccount"),
     ("create svc", "create service"),
+    ("set sa", "set serviceaccount"),
     ("config use", "config use-context"),
     ("config rename", "config rename-context"),
 ];

@@ -14,4 +14,8 @@ mod help;
 pub mod print;
 pub mod resources;
 
+pub mod describe;
+pub mod pods;
+pub mod remote;
+
 pub mod cmds;

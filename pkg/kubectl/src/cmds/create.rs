@@ -88,7 +88,10 @@ pub async fn create_one(ctx: &Context, object: Value) -> Outcome {
     }
     let what = text(&object["kind"]).trim_matches('"').to_lowercase();
     let target = target_of(ctx, String::new(), object).await?;
-    send(ctx, target, &printer).await.map_err(|failure| failure.during(format!("failed to create {what}")))
+    send(ctx, target, &printer).await.map_err(|failure| match failure {
+        Failure::Server { error, .. } => Failure::text(format!("failed to create {what}: {}", crate::failure::chain(error.as_ref()))),
+        other => other,
+    })
 }
 
 fn is_namespaced(object: &Value) -> bool {
