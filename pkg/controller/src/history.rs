@@ -152,10 +152,10 @@ mod tests {
         assert_eq!(template_of(&first).as_ref(), Some(&set.spec.template));
         assert_eq!((first.revision, first.metadata.name.as_str()), (1, format!("web-{}", hash_of(&first)).as_str()));
         let first = Arc::new(*first);
-        assert_eq!(present(&set, &set.spec.template, None, &[first.clone()]), Present::Known(first.clone()));
+        assert_eq!(present(&set, &set.spec.template, None, std::slice::from_ref(&first)), Present::Known(first.clone()));
         let old = set.spec.template.clone();
         set.spec.template.spec.host_network = true;
-        let Present::Create(second) = present(&set, &set.spec.template, None, &[first.clone()]) else { panic!() };
+        let Present::Create(second) = present(&set, &set.spec.template, None, std::slice::from_ref(&first)) else { panic!() };
         assert_eq!(second.revision, 2);
         let Present::Renumber(back) = present(&set, &old, None, &[first, Arc::new(*second)]) else { panic!() };
         assert_eq!(back.revision, 3);

@@ -154,3 +154,57 @@ impl AccountTokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use client::testing::{Answer, Seen, Server};
+    use component_base::clock::TestClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_account_is_made_once_and_its_token_used_until_it_ages_or_is_refused() {
+        let now = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let known = AtomicBool::new(false);
+        let server = Server::start(move |seen: &Seen| match seen.line().as_str() {
+            "POST /api/v1/namespaces/kube-system/serviceaccounts/job-controller/token" if !known.load(Ordering::SeqCst) => {
+                Answer::failure(404, "NotFound", "no such account")
+            }
+            "POST /api/v1/namespaces/kube-system/serviceaccounts/job-controller/token" => Answer::json(
+                201,
+                r#"{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":"secret","expirationTimestamp":"1970-01-12T14:46:40Z"}}"#,
+            ),
+            "POST /api/v1/namespaces/kube-system/serviceaccounts" => {
+                known.store(true, Ordering::SeqCst);
+                Answer::json(201, seen.body.clone())
+            }
+            "GET /api/v1/namespaces/kube-system/serviceaccounts/x" => match seen.header("authorization") {
+                "Bearer secret" => Answer::ok(r#"{"kind":"ServiceAccount","apiVersion":"v1"}"#),
+                other => panic!("{other}"),
+            },
+            other => panic!("{other}"),
+        })
+        .await;
+        let root = Client::new(&server.config()).unwrap();
+        let clock = TestClock::at(now);
+        let identities = Identities::per_controller(root.clone(), root, Arc::new(clock.clone()), -1.0, 0);
+        let client = identities.client("job-controller").unwrap();
+        let api = Api::<ServiceAccount>::namespaced(&client, NAMESPACE);
+        let ask = || async { api.get("x").await.unwrap() };
+        let asked = || server.lines().iter().filter(|line| line.ends_with("/token")).count();
+        ask().await;
+        ask().await;
+        // One that found no account, one that worked.
+        assert_eq!(asked(), 2);
+        clock.advance(Duration::from_secs(2701));
+        ask().await;
+        assert_eq!(asked(), 3);
+        let agent = server.seen().last().unwrap().header("user-agent").to_string();
+        assert!(
+            agent.starts_with("kube-controller-manager/v1") && agent.ends_with("/system:serviceaccount:kube-system:job-controller"),
+            "{agent}"
+        );
+    }
+}

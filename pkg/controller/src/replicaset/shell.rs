@@ -156,3 +156,92 @@ impl<K: Replicated> ReplicaController<K> {
         failed.map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::apps::v1::ReplicaSet;
+    use apimachinery::json;
+    use client::testing::{Answer, Seen, Server};
+    use component_base::clock::SystemClock;
+    use informer::Recorder;
+
+    use super::*;
+
+    fn set(replicas: i32) -> Arc<ReplicaSet> {
+        let text = format!(
+            r#"{{"metadata":{{"name":"web","namespace":"ns","uid":"u"}},"spec":{{"replicas":{replicas},
+            "selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}}}}}}}}"#
+        );
+        Arc::new(json::from_slice(text.as_bytes()).unwrap())
+    }
+
+    /// A controller whose caches hold one set of 3, before a server that answers the creation of Pods with `pods`.
+    async fn controller(pods: fn() -> Answer) -> (Server, ReplicaController<ReplicaSet>) {
+        let server = Server::start(move |seen: &Seen| match seen.line().as_str() {
+            "POST /api/v1/namespaces/ns/pods" => pods(),
+            "PUT /apis/apps/v1/namespaces/ns/replicasets/web/status" => Answer::ok(seen.body.clone()),
+            other => panic!("{other}"),
+        })
+        .await;
+        let client = Client::new(&server.config()).unwrap();
+        let (recorder, _) = Recorder::for_test();
+        let controller = ReplicaController {
+            sets: Store::new(),
+            pods: Store::new(),
+            control: PodControl { client: client.clone(), recorder },
+            statuses: client,
+            expectations: Arc::default(),
+            clock: Arc::new(SystemClock),
+        };
+        owned::index(&controller.sets);
+        owned::index(&controller.pods);
+        controller.sets.put(set(3));
+        (server, controller)
+    }
+
+    fn posts(server: &Server) -> usize {
+        server.lines().iter().filter(|line| line.starts_with("POST")).count()
+    }
+
+    #[tokio::test]
+    async fn a_stale_cache_makes_no_pod_twice() {
+        let made = || Answer::json(201, r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web-x","namespace":"ns","uid":"p"}}"#);
+        let (server, controller) = controller(made).await;
+        let key: ObjectKey = "ns/web".parse().unwrap();
+        controller.reconcile(&key).await.unwrap();
+        assert_eq!(posts(&server), 3);
+        // The cache shows none of them yet.
+        controller.reconcile(&key).await.unwrap();
+        assert_eq!(posts(&server), 3);
+        (0..3).for_each(|_| controller.expectations.creation_observed(&key));
+        controller.reconcile(&key).await.unwrap();
+        assert_eq!(posts(&server), 6);
+    }
+
+    #[tokio::test]
+    async fn a_refused_pod_becomes_a_condition_and_is_tried_again() {
+        let (server, controller) = controller(|| Answer::failure(403, "Forbidden", "exceeded quota")).await;
+        let key: ObjectKey = "ns/web".parse().unwrap();
+        assert!(controller.reconcile(&key).await.is_err());
+        // One try in the first batch, and none after it failed.
+        assert_eq!(posts(&server), 1);
+        let seen = server.seen();
+        let status = seen.iter().find(|seen| seen.path.ends_with("/status")).unwrap();
+        let written: ReplicaSet = json::from_slice(&status.body).unwrap();
+        assert_eq!(
+            (written.status.conditions[0].reason.as_str(), written.status.conditions[0].message.as_str()),
+            ("FailedCreate", "exceeded quota")
+        );
+        assert!(controller.expectations.met(&key));
+    }
+
+    #[tokio::test]
+    async fn a_set_that_vanished_is_forgotten() {
+        let (server, controller) = controller(|| Answer::failure(500, "InternalError", "unused")).await;
+        let key: ObjectKey = "ns/web".parse().unwrap();
+        controller.sets.remove(&key);
+        controller.expectations.expect_creations(&key, 1);
+        controller.reconcile(&key).await.unwrap();
+        assert!(controller.expectations.met(&key) && server.lines().is_empty());
+    }
+}
