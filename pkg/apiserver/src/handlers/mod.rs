@@ -91,7 +91,8 @@ pub async fn serve(call: Call, request: Request) -> Result<Response, StatusError
         return Err(no_such_resource());
     }
     let connects = matches!(served, Subresource::Connect(_));
-    if !sub.verbs.contains(&info.verb) && !(connects && sub.verbs.contains(&connect_verb(info.verb))) {
+    let known = sub.verbs.contains(&info.verb) || (connects && sub.verbs.contains(&connect_verb(info.verb)));
+    if !known {
         return Err(method_not_allowed());
     }
     match (served, info.verb) {

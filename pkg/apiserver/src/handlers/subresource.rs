@@ -48,7 +48,6 @@ async fn post(call: &Call, creater: &dyn Creater, info: &apimachinery::wire::Typ
     (review.kind, review.group, review.version) = (info.kind, info.group, info.version);
     call.admit(&mut review).await?;
     call.admission_validate(&review).await?;
-    drop(review);
     Ok(match creater.create(&call.context, object).await? {
         Answer::Object(status, object) => respond::object(status, output.format, object.as_ref()),
         Answer::Success(status) => respond::success(status, output.format, None),

@@ -130,7 +130,6 @@ async fn store(
     let name = call.name().to_owned();
     let review = call.review(Operation::Update, &name, Some(new.as_mut()), Some(old), b"{}");
     call.admission_validate(&review).await?;
-    drop(review);
     for warning in warnings {
         context.warn(warning);
     }

@@ -6,6 +6,7 @@ use apimachinery::{Object, Resource};
 /// Conversion between the hub version and one other version of a kind.
 ///
 /// The methods panic if handed an object of another type: a fault of the server, never of a request.
+#[expect(clippy::wrong_self_convention, reason = "the pair of `to_hub`; the converter itself is no value that is converted")]
 pub trait Convert: Send + Sync + 'static {
     /// The other version.
     fn info(&self) -> TypeInfo;

@@ -42,12 +42,12 @@ pub fn parse(method: &Method, path: &str, query: &Query) -> RequestInfo {
         info.verb = "watch";
         rest = &rest[1..];
     }
-    if rest.first() == Some(&"namespaces") {
-        if let Some(namespace) = rest.get(1) {
-            info.namespace = (*namespace).to_owned();
-            if rest.len() > 2 && !NAMESPACE_SUBRESOURCES.contains(&rest[2]) {
-                rest = &rest[2..];
-            }
+    if rest.first() == Some(&"namespaces")
+        && let Some(namespace) = rest.get(1)
+    {
+        info.namespace = (*namespace).to_owned();
+        if rest.len() > 2 && !NAMESPACE_SUBRESOURCES.contains(&rest[2]) {
+            rest = &rest[2..];
         }
     }
     info.resource = rest.first().copied().unwrap_or_default().to_owned();
