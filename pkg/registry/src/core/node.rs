@@ -32,6 +32,12 @@ impl Strategy for NodeStrategy {
         crate::defaults::generated::core_v1_node(node);
     }
 
+    fn prepare_for_create(&self, _: &RequestContext, node: &mut Node) {
+        // Configuration by the API server is gone; its fields are only read from old objects.
+        node.spec.config_source = None;
+        node.status.config = None;
+    }
+
     fn validate(&self, _: &RequestContext, node: &Node) -> ErrorList {
         node::validate(node)
     }
@@ -42,6 +48,9 @@ impl Strategy for NodeStrategy {
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Node, old: &Node) {
         new.status.clone_from(&old.status);
+        if old.spec.config_source.is_none() {
+            new.spec.config_source = None;
+        }
     }
 
     fn validate_update(&self, _: &RequestContext, new: &Node, old: &Node) -> ErrorList {
@@ -80,6 +89,9 @@ impl Strategy for StatusStrategy {
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Node, old: &Node) {
         new.spec.clone_from(&old.spec);
+        if old.status.config.is_none() {
+            new.status.config = None;
+        }
     }
 
     fn validate_update(&self, _: &RequestContext, new: &Node, old: &Node) -> ErrorList {

@@ -46,7 +46,9 @@ impl Strategy for PersistentVolumeStrategy {
     }
 
     fn validate_update(&self, _: &RequestContext, new: &PersistentVolume, old: &PersistentVolume) -> ErrorList {
-        validation::validate_update(new, old)
+        let mut errors = validation::validate(new);
+        errors.extend(validation::validate_update(new, old));
+        errors
     }
 
     fn reset_fields(&self) -> &'static [&'static str] {

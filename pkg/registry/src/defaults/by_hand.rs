@@ -126,14 +126,27 @@ pub fn batch_v1_job(x: &mut Job) {
     }
 }
 
-/// `Always` for an image without tag and digest or tagged `latest`, else `IfNotPresent`.
+/// `Always` for an image without tag and digest or tagged `latest`, else `IfNotPresent`; so also for text that names no image.
 fn default_pull_policy(image: &str) -> &'static str {
     let (name, digest) = image.split_once('@').map_or((image, ""), |(name, digest)| (name, digest));
     // A colon before the last slash belongs to the registry's port.
-    let last = name.rsplit('/').next().unwrap_or(name);
-    let tag = last.split_once(':').map_or("", |(_, tag)| tag);
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let (repository, tag) = match name[last..].split_once(':') {
+        Some((_, tag)) => (&name[..name.len() - tag.len() - 1], tag),
+        None => (name, ""),
+    };
     let latest = tag == "latest" || (tag.is_empty() && digest.is_empty());
-    if latest { "Always" } else { "IfNotPresent" }
+    if latest && is_repository(repository) { "Always" } else { "IfNotPresent" }
+}
+
+/// Whether an image can be kept under this name. Only a registry's host may have capitals.
+fn is_repository(name: &str) -> bool {
+    let path = match name.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
+        _ => name,
+    };
+    !path.is_empty()
+        && path.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'/' | b'.' | b'_' | b'-'))
 }
 
 pub fn core_v1_container(x: &mut Container) {

@@ -2,6 +2,7 @@
 
 mod binding;
 mod cells;
+pub mod disabled;
 mod eviction;
 pub mod normalize;
 mod strategy;

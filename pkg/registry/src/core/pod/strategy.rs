@@ -8,7 +8,7 @@ use apiserver::request::RequestContext;
 use apiserver::rest::{Graceful, Strategy};
 use component_helpers::{pod as pods, qos};
 
-use super::{cells, normalize, warnings};
+use super::{cells, disabled, normalize, warnings};
 use crate::core::validation::pod as validation;
 use crate::validation::fields::same;
 
@@ -29,6 +29,7 @@ impl Strategy for PodStrategy {
 
     fn prepare_for_create(&self, _: &RequestContext, pod: &mut Pod) {
         normalize::pod(pod);
+        disabled::drop_disabled(&mut pod.spec, None);
         pod.metadata.generation = 1;
         pod.status = PodStatus { phase: "Pending".to_owned(), qos_class: qos::class(pod).to_owned(), ..PodStatus::default() };
         if !pod.spec.scheduling_gates.is_empty() {
@@ -57,6 +58,7 @@ impl Strategy for PodStrategy {
 
     fn prepare_for_update(&self, _: &RequestContext, new: &mut Pod, old: &Pod) {
         normalize::pod(new);
+        disabled::drop_disabled(&mut new.spec, Some(&old.spec));
         new.status.clone_from(&old.status);
         if !same(&new.spec, &old.spec) {
             new.metadata.generation = old.metadata.generation + 1;

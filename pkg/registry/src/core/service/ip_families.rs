@@ -43,14 +43,11 @@ pub fn fill_in(service: &mut Service, old: Option<&Service>, configured: &[&'sta
     let spec = &mut service.spec;
     if headless_without_selector {
         // Whoever writes its endpoints may write any family.
-        if spec.ip_family_policy.is_none() {
-            let chosen = if dual || spec.ip_families.len() > 1 { REQUIRE } else { SINGLE };
-            spec.ip_family_policy = Some(chosen.to_owned());
-        }
+        spec.ip_family_policy.get_or_insert_with(|| REQUIRE.to_owned());
         if spec.ip_families.is_empty() {
             spec.ip_families = List::from(configured.iter().take(1).map(|family| (*family).to_owned()).collect::<Vec<_>>());
         }
-        if spec.ip_families.len() == 1 && matches!(policy(spec), Some(PREFER | REQUIRE)) && (dual || policy(spec) == Some(REQUIRE)) {
+        if spec.ip_families.len() == 1 && policy(spec) != Some(SINGLE) {
             spec.ip_families.push(other(&spec.ip_families[0]).to_owned());
         }
         return Ok(());

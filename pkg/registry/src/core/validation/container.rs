@@ -59,6 +59,7 @@ pub fn init_containers(around: Surroundings<'_>, path: &Path<'_>) -> ErrorList {
             errors.push(Error::duplicate(&path.child("name"), &container.name));
         }
         errors.extend(host_port_clashes(std::slice::from_ref(container), &path));
+        errors.extend(restart_policy(container, &path));
         if is_sidecar(container) {
             errors.extend(probes_and_hooks(container, around.grace, &path));
         } else {
@@ -81,7 +82,6 @@ pub fn init_containers(around: Surroundings<'_>, path: &Path<'_>) -> ErrorList {
                 ));
             }
         }
-        errors.extend(restart_policy(container, &path));
     }
     errors
 }

@@ -83,7 +83,7 @@ pub fn validate_update(new: &Service, old: &Service) -> ErrorList {
     let path = Path::new("spec");
     let mut errors = object_meta_update(&new.metadata, &old.metadata, &Path::new("metadata"));
     errors.extend(changed_addresses(new, old, &path));
-    errors.extend(load_balancer_class(new, Some(old), &path).into_iter().filter(|error| error.detail == ONLY_ONCE));
+    errors.extend(load_balancer_class(new, Some(old), &path));
     let kept_health_port = needs_health_check_port(new) && needs_health_check_port(old);
     if kept_health_port && new.spec.health_check_node_port != old.spec.health_check_node_port {
         errors.push(Error::invalid(&path.child("healthCheckNodePort"), new.spec.health_check_node_port, IMMUTABLE));
@@ -143,6 +143,9 @@ pub fn warnings(service: &Service) -> Vec<String> {
     }
     if !service.spec.external_ips.is_empty() {
         warnings.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
+    }
+    if service.spec.type_ != "ExternalName" && !service.spec.external_name.is_empty() {
+        warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
     }
     if service.spec.traffic_distribution.as_deref() == Some("PreferClose") {
         warnings.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned());
