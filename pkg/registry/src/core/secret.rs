@@ -88,19 +88,15 @@ fn validate(secret: &Secret) -> ErrorList {
     }
     let missing = |key: &str| (!secret.data.contains_key(key)).then(|| Error::required(&data.key(key), ""));
     match secret.type_.as_str() {
-        "kubernetes.io/service-account-token" => {
-            if secret.metadata.annotations.get_str(SERVICE_ACCOUNT_NAME).is_empty() {
-                let (meta, name) = (Path::new("metadata"), SERVICE_ACCOUNT_NAME);
-                errors.push(Error::required(&meta.child("annotations").key(name), ""));
-            }
+        "kubernetes.io/service-account-token" if secret.metadata.annotations.get_str(SERVICE_ACCOUNT_NAME).is_empty() => {
+            let (meta, name) = (Path::new("metadata"), SERVICE_ACCOUNT_NAME);
+            errors.push(Error::required(&meta.child("annotations").key(name), ""));
         }
         "kubernetes.io/dockercfg" => errors.extend(json_data(secret, ".dockercfg")),
         "kubernetes.io/dockerconfigjson" => errors.extend(json_data(secret, ".dockerconfigjson")),
-        "kubernetes.io/basic-auth" => {
-            if !secret.data.contains_key("username") && !secret.data.contains_key("password") {
-                errors.extend(missing("username"));
-                errors.extend(missing("password"));
-            }
+        "kubernetes.io/basic-auth" if !secret.data.contains_key("username") && !secret.data.contains_key("password") => {
+            errors.extend(missing("username"));
+            errors.extend(missing("password"));
         }
         "kubernetes.io/ssh-auth" => errors.extend(missing("ssh-privatekey")),
         "kubernetes.io/tls" => {

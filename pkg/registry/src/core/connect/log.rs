@@ -99,7 +99,7 @@ fn location(pod: &Pod, container: &str, query: &Query, host: &str, port: u16) ->
         ["follow", "previous", "timestamps"].into_iter().filter(|name| query.is_set(name)).map(|name| format!("{name}=true")).collect();
     for name in ["sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"] {
         let value = query.get(name);
-        if !value.is_empty() && !(name == "stream" && value == "All") {
+        if !(value.is_empty() || name == "stream" && value == "All") {
             pairs.push(format!("{name}={}", encode(value)));
         }
     }

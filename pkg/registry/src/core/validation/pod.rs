@@ -110,9 +110,8 @@ fn without_mutable(new: &PodSpec, old: &PodSpec) -> PodSpec {
         }
         let affinity = |spec: &PodSpec| spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.clone());
         if affinity(old).is_none_or(|affinity| affinity.required_during_scheduling_ignored_during_execution.is_none()) {
-            match (&mut munged.affinity, affinity(old)) {
-                (Some(found), before) => found.node_affinity = before,
-                (None, _) => {}
+            if let (Some(found), before) = (&mut munged.affinity, affinity(old)) {
+                found.node_affinity = before
             }
             if old.affinity.is_none() && munged.affinity.as_deref() == Some(&Default::default()) {
                 munged.affinity = None;
