@@ -12,23 +12,27 @@ k() { "$K" -n "$NS" "$@"; }
 address=$(node_address 1)
 
 in_client() { timeout 10 "$K" -n "$NS" exec client -- "$@"; }
+# Asks http://NAME/PATH from the client pod: the name is looked up at the cluster's DNS, then the address asked. In two steps, because the C library of a static
+# busybox cannot look names up in an image without its shared parts.
+ASK='ask() { ip=$(nslookup "$1" | sed -n "/^Name:/,\$ s/^Address[^:]*: *//p" | head -n 1); [ -n "$ip" ] && wget -q -T 2 -O - "http://$ip/$2"; };'
+ask_pod() { in_client sh -c "$ASK ask $1.$NS.svc.cluster.local $2"; }
 web_pods() { k get pods -l app=web --field-selector=status.phase=Running -o 'jsonpath={.items[*].metadata.name}'; }
 ready() { same "$2" "$(k get "$1" -o 'jsonpath={.status.readyReplicas}')"; }
 
 applies() { "$K" create namespace "$NS" && eventually 10 k get serviceaccount default && k apply -f test/e2e/manifests/web.yaml && k rollout status deployment/web --timeout=90s && k wait --for=condition=Ready pod/client --timeout=60s; }
-cluster_ip_answers_by_name() { eventually 10 in_client wget -q -T 2 -O - http://web/index.html; }
+cluster_ip_answers_by_name() { eventually 10 ask_pod web index.html; }
 every_replica_answers() {
   local from=$1 wanted found
   wanted=$(web_pods | tr ' ' '\n' | sort)
   found=$(for ((i = 0; i < 30; i++)); do "$from" || break; done | sort -u)
   same "$wanted" "$found"
 }
-ask_from_pod() { in_client wget -q -T 2 -O - http://web/index.html; }
+ask_from_pod() { ask_pod web index.html; }
 ask_from_host() { curl -fsS -m 2 "http://$(k get service web -o 'jsonpath={.spec.clusterIP}')/index.html"; }
 ask_node_port() { curl -fsS -m 2 "http://$address:30080/index.html"; }
 environment_and_volumes() {
-  same "hello s3cret" "$(in_client wget -q -T 2 -O - http://web/env)" && same made-by-init "$(in_client wget -q -T 2 -O - http://web/init)" &&
-    in_client wget -q -T 2 -O - http://web/token | grep -q '^ey.*\..*\.'
+  same "hello s3cret" "$(ask_pod web env)" && same made-by-init "$(ask_pod web init)" &&
+    ask_pod web token | grep -q '^ey.*\..*\.'
 }
 killed_container_restarts() {
   local pod started
@@ -67,7 +71,7 @@ loop_start() {
   rm -f /tmp/ferrokube-e2e.loop*
   (while [ ! -e /tmp/ferrokube-e2e.loop-stop ]; do curl -fsS -m 2 -o /dev/null "http://$ip/index.html" 2>>/tmp/ferrokube-e2e.loop-host || echo "$(date +%T.%N) failed" >>/tmp/ferrokube-e2e.loop-host; echo >>/tmp/ferrokube-e2e.loop-count; sleep 0.05; done) &
   LOOP=$!
-  k exec client -- sh -c 'rm -f /tmp/stop /tmp/bad; while [ ! -e /tmp/stop ]; do wget -q -T 2 -O /dev/null http://web/index.html 2>>/tmp/bad || echo "$(date) failed" >>/tmp/bad; usleep 50000; done' >/dev/null 2>&1 &
+  k exec client -- sh -c 'rm -f /tmp/stop /tmp/bad; '"$ASK"' while [ ! -e /tmp/stop ]; do ask web.'"$NS"'.svc.cluster.local index.html >/dev/null 2>>/tmp/bad || echo "$(date) failed" >>/tmp/bad; usleep 50000; done' >/dev/null 2>&1 &
   POD_LOOP=$!
 }
 loop_end() {
@@ -92,8 +96,8 @@ no_web_pods() { same "" "$(k get pods -l app=web -o name)"; }
 others_apply() { k apply -f test/e2e/manifests/others.yaml; }
 stateful_set() {
   eventually 90 ready statefulset/db 3 && same "db-0 db-1 db-2" "$(k get pods -l app=db --sort-by=.metadata.name -o 'jsonpath={.items[*].metadata.name}')" &&
-    same db-1 "$(eventually 15 in_client wget -q -T 2 -O - http://db-1.db/index.html && in_client wget -q -T 2 -O - http://db-1.db/index.html)" &&
-    k delete pod db-1 && eventually 60 ready statefulset/db 3 && eventually 20 in_client wget -q -T 2 -O - http://db-1.db/index.html
+    same db-1 "$(eventually 15 ask_pod db-1.db index.html >/dev/null && ask_pod db-1.db index.html)" &&
+    k delete pod db-1 && eventually 60 ready statefulset/db 3 && eventually 20 ask_pod db-1.db index.html
 }
 daemon_set() { eventually 60 same "$("$K" get nodes -o name | wc -l)" "$(k get daemonset agent -o 'jsonpath={.status.numberReady}')" || eventually 60 daemon_ready; }
 daemon_ready() { same "$("$K" get nodes -o name | wc -l)" "$(k get daemonset agent -o 'jsonpath={.status.numberReady}')"; }
