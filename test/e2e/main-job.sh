@@ -12,9 +12,14 @@ k() { "$K" -n "$NS" "$@"; }
 address=$(node_address 1)
 
 in_client() { timeout 10 "$K" -n "$NS" exec client -- "$@"; }
-# Asks http://NAME/PATH from the client pod: the name is looked up at the cluster's DNS, then the address asked. In two steps, because the C library of a static
-# busybox cannot look names up in an image without its shared parts.
-ASK='ask() { ip=$(nslookup "$1" | sed -n "/^Name:/,\$ s/^Address[^:]*: *//p" | head -n 1); [ -n "$ip" ] && wget -q -T 2 -O - "http://$ip/$2"; };'
+# Asks http://NAME/PATH from the client pod: the name is looked up at the cluster's DNS, then the address asked, with tools that do not need the C library's
+# own lookup, which a static busybox cannot do in an image of its own.
+ASK='ask() {
+  ip=$(nslookup "$1" | sed -n "/^Name:/,\$ s/^Address[^:]*: *//p" | head -n 1)
+  [ -n "$ip" ] || return 1
+  answer=$(printf "GET /%s HTTP/1.0\r\n\r\n" "$2" | nc -w 2 "$ip" "${3:-80}" | tr -d "\r" | sed "1,/^$/d")
+  [ -n "$answer" ] && echo "$answer"
+};'
 ask_pod() { in_client sh -c "$ASK ask $1.$NS.svc.cluster.local $2"; }
 web_pods() { k get pods -l app=web --field-selector=status.phase=Running -o 'jsonpath={.items[*].metadata.name}'; }
 ready() { same "$2" "$(k get "$1" -o 'jsonpath={.status.readyReplicas}')"; }
