@@ -11,7 +11,7 @@
 #   FERROKUBE_DIR  where state and logs are (default /var/lib/ferrokube)
 #   DETACH=1       leave the cluster running and return
 #   KEEP=1         leave everything as it is when something fails
-#   RESTART=NAME   with a running cluster: start one of its programs again (kube-apiserver, kubelet1, ...)
+#   RESTART=NAME   with a running cluster: stop one of its programs and start it again (kube-apiserver, kubelet1, ...)
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=hack/lib/packages.sh
@@ -31,7 +31,8 @@ if [ -n "${RESTART:-}" ]; then
   [ -r "$CLUSTER_DIR/run/$RESTART.command" ] || fail "there is no program $RESTART in $CLUSTER_DIR/run"
   eval "words=($(cat "$CLUSTER_DIR/run/$RESTART.command"))"
   # shellcheck disable=SC2154 # set by the line above
-  is_running "$RESTART" || start "$RESTART" "${words[0]}" -- "${words[@]:1}"
+  stop_program "$RESTART"
+  start "$RESTART" "${words[0]}" -- "${words[@]:1}"
   exit 0
 fi
 
