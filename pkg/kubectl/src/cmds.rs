@@ -9,6 +9,7 @@ pub mod delete;
 pub mod describe;
 pub mod exec;
 pub mod explain;
+pub mod expose;
 pub mod get;
 pub mod label;
 pub mod logs;
@@ -16,7 +17,9 @@ pub mod mutate;
 pub mod nodes;
 pub mod patch;
 pub mod port_forward;
+pub mod replace;
 pub mod rollout;
+pub mod run;
 pub mod scale;
 pub mod set;
 pub mod version;
@@ -93,17 +96,20 @@ pub const ALL: &[Command] = commands! {
     "drain" => nodes::drain,
     "exec" => exec::exec,
     "explain" => explain::run,
+    "expose" => expose::run,
     "get" => get::run,
     "label" => label::label,
     "logs" => logs::run,
     "patch" => patch::run,
     "port-forward" => port_forward::run,
+    "replace" => replace::run,
     "rollout history" => rollout::history,
     "rollout pause" => rollout::pause,
     "rollout restart" => rollout::restart,
     "rollout resume" => rollout::resume,
     "rollout status" => rollout::status,
     "rollout undo" => rollout::undo,
+    "run" => run::run,
     "scale" => scale::run,
     "set env" => set::env,
     "set image" => set::image,

@@ -126,14 +126,8 @@ pub async fn remove(ctx: &Context, targets: &[Target], dry_run: DryRun, ignore_m
         match names {
             true => outln(&target.full_name()),
             false => {
-                let suffix = match dry_run {
-                    DryRun::None => "",
-                    DryRun::Client => " (dry run)",
-                    DryRun::Server => " (server dry run)",
-                };
                 let verb = if force && params.grace_period_seconds == Some(0) { "force deleted" } else { "deleted" };
-                let place = if target.namespace.is_empty() { String::new() } else { format!(" from {} namespace", target.namespace) };
-                outln(&format!("{} {:?} {verb}{place}{suffix}", qualified_kind(&target.resource), target.name));
+                tell_deleted(target, verb, dry_run);
             }
         }
         waiting.push((target, uid));
@@ -148,6 +142,12 @@ pub async fn remove(ctx: &Context, targets: &[Target], dry_run: DryRun, ignore_m
         }
     }
     Failure::all(failures)
+}
+
+/// `deployment.apps "web" deleted from default namespace`.
+pub fn tell_deleted(target: &Target, verb: &str, dry_run: DryRun) {
+    let place = if target.namespace.is_empty() { String::new() } else { format!(" from {} namespace", target.namespace) };
+    outln(&format!("{} {:?} {verb}{place}{}", qualified_kind(&target.resource), target.name, dry_run.suffix()));
 }
 
 /// Waits until the object is gone, or is another of the same name.
