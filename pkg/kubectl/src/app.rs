@@ -23,6 +23,9 @@ pub fn run(arguments: &[String], environment: Environment) -> u8 {
         return 0;
     }
     let outcome = match cmds::find(&command) {
+        Some(_) if unsupported(&line).is_some() => {
+            Err(Failure::text(format!("flag --{} is not supported yet by this build", unsupported(&line).unwrap_or_default())))
+        }
         Some(found) => {
             let context = Context::new(line, environment);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -46,6 +49,14 @@ pub fn run(arguments: &[String], environment: Environment) -> u8 {
             code
         }
     }
+}
+
+/// A flag with a value that this build does not act upon.
+fn unsupported(line: &Line) -> Option<&'static str> {
+    const ANYWHERE: &[&str] =
+        &["warnings-as-errors", "match-server-version", "profile", "kuberc", "disable-compression", "detach-keys", "pod-running-timeout"];
+    let own: &[&str] = if line.command == "apply" { &["wait", "timeout"] } else { &[] };
+    ANYWHERE.iter().chain(own).copied().find(|name| !line.is_default(name))
 }
 
 /// A word that is no command, a command of others, or one that only has subcommands.
@@ -77,4 +88,18 @@ fn expand_aliases(arguments: &[String]) -> Vec<String> {
         }
     }
     arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_without_effect_are_refused() {
+        let found = |text: &str| unsupported(&Line::parse(&text.split_whitespace().map(str::to_string).collect::<Vec<_>>()).unwrap());
+        assert_eq!(found("get pods --warnings-as-errors"), Some("warnings-as-errors"));
+        assert_eq!(found("apply -f x --wait"), Some("wait"));
+        assert_eq!(found("get pods --profile none -v 4"), None);
+        assert_eq!(found("wait pod/x --for=delete --timeout 5s"), None);
+    }
 }

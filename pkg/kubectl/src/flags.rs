@@ -147,6 +147,11 @@ impl Line {
         self.values.contains_key(name)
     }
 
+    /// Whether the flag has its default, given or not. A command without the flag has it too.
+    pub fn is_default(&self, name: &str) -> bool {
+        self.spec(name).is_none_or(|spec| self.text(name) == spec.default)
+    }
+
     /// The names of all flags that were given.
     pub fn given(&self) -> impl Iterator<Item = &'static str> {
         self.values.keys().copied()
