@@ -142,7 +142,7 @@ container_ids() { k get pods -o 'jsonpath={range .items[*]}{.metadata.name} {.st
 survives_kill_of_the_api_server() {
   local names=() i created=0
   for ((i = 0; i < 200; i++)); do
-    if k create configmap "burst-$i" --from-literal=i=$i >/dev/null 2>&1; then names+=("burst-$i"); created=$((created + 1)); fi
+    if k create configmap "burst-$i" --from-literal=i=$i >/dev/null 2>&1; then names+=("burst-$i"); created=$((created + 1)); else sleep 0.1; fi
     if [ $i = 60 ]; then kill -9 "$(cat "$CLUSTER_DIR/run/kube-apiserver.pid")"; RESTART=kube-apiserver hack/local-up-cluster.sh & fi
   done
   wait
